@@ -1,7 +1,7 @@
 # The commands for developers and CI. `make test` needs Rust, a C toolchain and Python 3. It downloads only crates and the packages of
 # bindings/python/requirements-dev.txt.
 
-.PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper paper-seeds
+.PHONY: test gpu-test python wheel lint slow demo-federation reference torture fuzz audit paper paper-seeds
 
 test:
 	cargo test --locked --release --workspace
@@ -11,9 +11,13 @@ test:
 python:
 	bindings/python/make.sh
 
-# The wheel for release, in target/wheels. It compiles everything again, since maturin builds one package by itself.
+# Networks on a GPU, or on a CPU that acts as one: docs/devices.md.
+gpu-test:
+	scripts/gpu_test.sh
+
+# The wheel for release, in target/wheels; with GPU=1 it has GPUs. It compiles everything again, since maturin builds one package by itself.
 wheel:
-	cd bindings/python && ../../.venv/bin/maturin build --locked --release --target-dir ../../target
+	cd bindings/python && ../../.venv/bin/maturin build --locked --release $(if $(GPU),--features gpu) --target-dir ../../target
 
 lint:
 	cargo fmt --all --check

@@ -1,4 +1,4 @@
-"""The training step of `effgan bench train-step` in PyTorch on the CPU, as one JSON line with the same field names.
+"""The training step of `effgan bench train-step` in PyTorch, on the CPU or a GPU, as one JSON line with the same field names.
 
     train_step_torch.py --network resnet --size 32 --channels 3 --layout nhwc
 
@@ -36,6 +36,7 @@ def main() -> None:
     while time.perf_counter() - started < args.seconds:
         step()
         steps += 1
+    step.wait()
     wall, user = time.perf_counter() - started, user_seconds() - user
     print(json.dumps({
         "engine": f"torch {torch.__version__}",
@@ -47,6 +48,8 @@ def main() -> None:
         "base_channels": args.base_channels,
         "layout": args.layout,
         "compiled": args.compile,
+        "device": args.device,
+        "precision": args.precision,
         "wall_ms_per_step": 1e3 * wall / steps,
         "user_ms_per_step": 1e3 * user / steps,
         "images_per_second": steps * args.batch / wall,
@@ -65,6 +68,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw", help="of feature maps and weights in memory (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="compile both networks with torch.compile")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="a device of PyTorch, such as cuda (default: %(default)s)")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: by autocast (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=6, help="for which the steps are timed, after at most 10 untimed ones (default: %(default)s)")
     return parser.parse_args()
 
@@ -169,11 +174,12 @@ class Step:
     def __init__(self, args: argparse.Namespace) -> None:
         networks = {"dcgan": dcgan, "resnet": resnet}[args.network](args.size, args.channels, args.base_channels)
         layout = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}[args.layout]
-        self.generator, self.discriminator = (network.to(memory_format=layout) for network in networks)
+        self.device, self.narrow = torch.device(args.device), args.precision == "bf16"
+        self.generator, self.discriminator = (network.to(self.device, memory_format=layout) for network in networks)
         self.adam_g, self.adam_d = (torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), fused=True) for network in networks)
         image = (args.batch, args.channels, args.size, args.size)
-        self.real = [(torch.rand(image) * 2 - 1).contiguous(memory_format=layout) for _ in range(BATCHES)]
-        self.z = [torch.randn(args.batch, LATENT) for _ in range(BATCHES)]
+        self.real = [(torch.rand(image) * 2 - 1).to(self.device).contiguous(memory_format=layout) for _ in range(BATCHES)]
+        self.z = [torch.randn(args.batch, LATENT, device=self.device) for _ in range(BATCHES)]
         self.hinge = args.network == "resnet"
         # A compiled pass cannot go back once another one has moved the vectors of the spectral norm.
         self.in_one_pass = args.compile and args.network == "resnet"
@@ -186,13 +192,25 @@ class Step:
         for adam in (self.adam_g, self.adam_d):
             adam.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(True)
-        fake = self.generator(z)
-        self.discriminator_loss(*self.on_both(real, fake.detach())).backward()
+        with self.precision():
+            fake = self.generator(z)
+            loss_d = self.discriminator_loss(*self.on_both(real, fake.detach()))
+        loss_d.backward()
         self.adam_d.step()
         self.discriminator.requires_grad_(False)
-        self.generator_loss(self.discriminator(fake)).backward()
+        with self.precision():
+            loss_g = self.generator_loss(self.discriminator(fake))
+        loss_g.backward()
         self.adam_g.step()
         self.steps += 1
+
+    def precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.narrow)
+
+    def wait(self) -> None:
+        """Until a GPU has done all steps."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
     def on_both(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The discriminator's outputs: in two passes, since batch norm takes the statistics of one kind of images alone."""
@@ -214,6 +232,7 @@ def warm_up(step: Step) -> None:
     started = time.perf_counter()
     while step.steps < 2 or (step.steps < 10 and time.perf_counter() - started < 1):
         step()
+    step.wait()
 
 
 def user_seconds() -> float:

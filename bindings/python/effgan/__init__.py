@@ -147,6 +147,7 @@ def evaluate(
     n: int | None = None,
     seed: int = 1,
     jobs: int | None = None,
+    device: str = "cpu",
     features: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     resize: str = "pytorch-fid",
@@ -160,7 +161,7 @@ def evaluate(
 
     ``features`` names the network: ``"mnist"``, ``"fashion-mnist"``, ``"inception"`` or a file of ``effgan features train`` (default: that of the data
     set). Inception's ``weights`` are a file (default: those of ``effgan data fetch inception``), and ``resize`` is ``"pytorch-fid"``,
-    ``"torch-fidelity"`` or ``"clean"``. Both sets may have any sizes and colours: each image is converted by itself.
+    ``"torch-fidelity"`` or ``"clean"``. ``device`` computes the features: ``"cpu"``, ``"auto"`` or a GPU as ``effgan devices`` lists it. Both sets may have any sizes and colours: each image is converted by itself.
 
     The result has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
     over subsets (a kernel distance; not a KID), ``fd_own`` and ``kd_own`` on a network that was trained on the data set, with its hash and test
@@ -172,7 +173,7 @@ def evaluate(
     if isinstance(reference, Mapping):
         reference = dict(reference)
     evaluation = _effgan.evaluate(
-        images_or_model, reference, n=n, seed=seed, jobs=jobs, features=features, weights=weights, resize=resize
+        images_or_model, reference, n=n, seed=seed, jobs=jobs, device=device, features=features, weights=weights, resize=resize
     )
     scores: dict[str, Any] = json.loads(evaluation)
     return scores

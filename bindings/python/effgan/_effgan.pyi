@@ -63,11 +63,13 @@ class Model:
         member: str | Sequence[str] | None = None,
         classes: str | int | Sequence[str | int] | None = None,
         jobs: int | None = None,
+        device: str | None = None,
     ) -> NDArray[np.uint8]:
         """Generates images ``0..n`` of ``seed``, u8 ``[n, c, h, w]``, as ``effgan sample`` does.
 
         The images come from the ensemble, from one or several members, or from ``"global"``, the averaged generator. Image i of a seed does not depend
-        on ``n`` or on the number of threads, ``jobs`` (default: all cores).
+        on ``n`` or on the number of threads, ``jobs`` (default: all cores). ``device`` draws them: ``"cpu"``, the default, ``"auto"``, or a GPU as
+        ``effgan devices`` lists it, such as ``"gpu:0"``.
 
         The images of a conditional model take ``classes`` in turn, which are names or numbers, or ``"all"`` (default: random classes). A class of
         which no client had a training image is refused.
@@ -298,6 +300,7 @@ def evaluate(
     n: int | None = None,
     seed: int = 1,
     jobs: int | None = None,
+    device: str | None = None,
     features: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     resize: str = "pytorch-fid",

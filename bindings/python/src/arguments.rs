@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use effgan_run::api::Hardware;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Value};
@@ -80,4 +81,13 @@ pub fn count(value: i64, name: &str) -> PyResult<u64> {
 /// As [`count`].
 pub fn some_count(value: Option<i64>, name: &str) -> PyResult<Option<usize>> {
     value.map(|value| Ok(count(value, name)? as usize)).transpose()
+}
+
+/// The arguments `device` and `jobs`.
+///
+/// # Errors
+/// [`UsageError`](crate::errors::UsageError) when they name no device, or the number is negative.
+pub fn hardware(device: Option<&str>, jobs: Option<i64>) -> PyResult<Hardware> {
+    let device = device.map(str::parse).transpose().map_err(usage)?.unwrap_or_default();
+    Ok(Hardware { device, jobs: some_count(jobs, "jobs")? })
 }

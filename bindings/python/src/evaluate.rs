@@ -13,7 +13,7 @@ use crate::{arguments, errors, work};
 
 /// Scores images, or samples of a model, against real images; returns JSON.
 #[pyfunction]
-#[pyo3(signature = (images_or_model, reference, *, n=None, seed=1, jobs=None, features=None, weights=None, resize="pytorch-fid"))]
+#[pyo3(signature = (images_or_model, reference, *, n=None, seed=1, jobs=None, device=None, features=None, weights=None, resize="pytorch-fid"))]
 #[expect(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "the signature is Python's")]
 pub fn evaluate(
     images_or_model: &Bound<'_, PyAny>,
@@ -21,19 +21,20 @@ pub fn evaluate(
     n: Option<i64>,
     seed: i64,
     jobs: Option<i64>,
+    device: Option<&str>,
     features: Option<PathBuf>,
     weights: Option<PathBuf>,
     resize: &str,
 ) -> PyResult<String> {
     let py = images_or_model.py();
     let reference = reference.map(against).transpose()?;
-    let (n, jobs) = (arguments::some_count(n, "n")?, arguments::some_count(jobs, "jobs")?);
+    let (n, on) = (arguments::some_count(n, "n")?, arguments::hardware(device, jobs)?);
     let (seed, resize) = (arguments::count(seed, "seed")?, resize.parse().map_err(errors::usage)?);
     let features = features.map(|features| NetworkName::from(features.to_string_lossy().into_owned()));
     let score = |scored: Scored| {
         let choice =
             NetworkChoice { features: features.as_ref(), weights: weights.as_deref(), resize, by_config: false };
-        work::quietly(py, |stop| api::evaluate(&scored, reference, choice, n, jobs, stop))
+        work::quietly(py, |stop| api::evaluate(&scored, reference, choice, n, on, stop))
     };
     let evaluation = if let Ok(model) = images_or_model.cast::<Model>() {
         score(Scored::Model(&model.get().ensemble, seed))

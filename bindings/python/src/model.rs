@@ -33,7 +33,8 @@ impl Model {
 
     /// Generates images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged
     /// generator. The images of a conditional model take `classes` in turn: names or numbers, or `"all"`; random ones by default.
-    #[pyo3(signature = (n, seed=1, *, member=None, classes=None, jobs=None))]
+    #[expect(clippy::too_many_arguments, reason = "the signature is Python's")]
+    #[pyo3(signature = (n, seed=1, *, member=None, classes=None, jobs=None, device=None))]
     fn sample<'py>(
         &self,
         py: Python<'py>,
@@ -42,12 +43,13 @@ impl Model {
         member: Option<Names>,
         classes: Option<Classes>,
         jobs: Option<i64>,
+        device: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray4<u8>>> {
         let members = member.map_or_else(Vec::new, Names::into_vec);
         let classes = classes.map_or_else(Vec::new, Classes::into_names);
         let (n, seed) = (arguments::count(n, "n")?, arguments::count(seed, "seed")?);
-        let jobs = arguments::some_count(jobs, "jobs")?;
-        let draw = |stop: &_| api::sample(&self.ensemble, &members, &classes, seed, n, jobs, stop);
+        let on = arguments::hardware(device, jobs)?;
+        let draw = |stop: &_| api::sample(&self.ensemble, &members, &classes, seed, n, on, stop);
         let [c, h, w] = self.ensemble.image_shape();
         PyArray1::from_vec(py, work::quietly(py, draw)?).reshape([n as usize, c, h, w])
     }

@@ -103,12 +103,12 @@ impl StepObserver for ClientObserver<'_> {
         checkpoints.load_training(self.exchange, shard.client, steps, algorithm.losses())
     }
 
-    fn checkpoint(&mut self, step: u64, interrupted: bool, state: &dyn Fn() -> Params) -> Result<()> {
+    fn saves(&self, step: u64) -> bool {
+        self.client.checkpoints.every_steps().is_some_and(|every| step.is_multiple_of(every))
+    }
+
+    fn save(&mut self, state: Params) -> Result<()> {
         let Client { checkpoints, shard, .. } = *self.client;
-        let due = checkpoints.every_steps().is_some_and(|every| step.is_multiple_of(every));
-        if !(due || interrupted) {
-            return Ok(());
-        }
-        checkpoints.save_training(self.exchange, shard.client, &self.steps, state())
+        checkpoints.save_training(self.exchange, shard.client, &self.steps, state)
     }
 }

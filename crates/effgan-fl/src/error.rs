@@ -57,6 +57,19 @@ pub enum FlError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The device has no memory for a training step.
+    #[error(
+        "the device has no memory left for batches of {batch_size} images of {image_shape:?} and networks of {megabytes:.0} MB; \
+         lower local.batch_size, network.base_channels or --jobs, or use --device cpu"
+    )]
+    DeviceIsFull {
+        /// Images of a step.
+        batch_size: u64,
+        /// `[c, h, w]` of the images.
+        image_shape: [usize; 3],
+        /// Size of all networks.
+        megabytes: f64,
+    },
     /// A round has fewer usable replies than `aggregation.min_clients`.
     #[error(
         "{usable} of {asked} clients gave a usable reply in round {round}, and at least {least} must{first}; lower aggregation.min_clients or fix the clients"
@@ -171,16 +184,19 @@ pub enum FlError {
 }
 
 impl FlError {
-    /// Whether the error is about the server's own files, and not about a client.
+    /// Whether the error is about the server's own files or device, and not about a client.
     pub(crate) fn is_of_the_server(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Io { .. }
-            | Self::ForeignCheckpoint { .. }
-            | Self::OtherArithmetic { .. }
-            | Self::NoCheckpoint { .. } => true,
-            Self::Nn(error) => matches!(error, NnError::Io { .. } | NnError::Sealed { .. }),
-            _ => false,
-        }
+                | Self::ForeignCheckpoint { .. }
+                | Self::OtherArithmetic { .. }
+                | Self::NoCheckpoint { .. }
+                | Self::DeviceIsFull { .. }
+                | Self::Nn(
+                    NnError::Io { .. } | NnError::Sealed { .. } | NnError::DeviceFailed(_) | NnError::DeviceIsFull
+                )
+        )
     }
 
     /// The error's text without the client's name, for places that name the client already.

@@ -147,7 +147,7 @@ fn draw_portion(
         z.resize(BATCH * latent_dim, 0.0);
         let mut labels = labels(model, draw, batch, &streams);
         labels.resize(BATCH, 0);
-        let images = sampler.draw(z, &labels);
+        let images = sampler.draw(z, &labels)?;
         let images = batch.iter().zip(images.chunks_exact(image_len));
         let wanted = images.filter(|(index, _)| **index >= draw.range.start);
         drawn.extend(wanted.map(|(&index, image)| (index, image.to_vec())));

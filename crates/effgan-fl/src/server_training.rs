@@ -16,7 +16,7 @@ use effgan_nn::model::LossName;
 use effgan_nn::{Array, Device, Model, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
-use crate::local::{LocalTraining, Shard, check_shard, load};
+use crate::local::{LocalTraining, Shard, batch, check_shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::roster::RoundContext;
 use crate::state::{ClientState, ServerState};
@@ -130,7 +130,7 @@ impl ServerTraining {
         let n = self.training.batch_size(max_examples) as usize;
         let streams = Streams::of_round(ctx.seed, exchange.round);
         let z = streams.normal(Purpose::Latent, exchange.iteration, n * network.latent_dim());
-        let images = self.generator(&state, exchange)?.images(z.clone());
+        let images = self.generator(&state, exchange)?.images(z.clone())?;
         let [c, h, w] = network.image_shape;
         state.params.insert(LATENT, Array::new([n, network.latent_dim()], z));
         state.params.insert(IMAGES, Array::new([n, c, h, w], images));
@@ -142,9 +142,11 @@ impl ServerTraining {
         let z = state.params.get(LATENT)?.values().to_vec();
         let generator = self.generator(state, exchange)?.step(z, gradient);
         let discriminator = state.params.under("discriminator").named_under("discriminator");
-        let params = generator.params().named_under("generator").merged_with(discriminator);
-        let last = exchange.iteration + 1 == exchange.iterations;
-        Ok(if last { params } else { params.merged_with(generator.optimiser_state().named_under(ADAM)) })
+        let params = generator.params()?.named_under("generator").merged_with(discriminator);
+        if exchange.iteration + 1 == exchange.iterations {
+            return Ok(params);
+        }
+        Ok(params.merged_with(generator.optimiser_state()?.named_under(ADAM)))
     }
 
     fn generator(&self, state: &ServerState, exchange: &Exchange) -> Result<ServerGenerator> {
@@ -175,7 +177,7 @@ impl ServerTraining {
             let (images, expected) = (real.len(), fake.shape[0]);
             return Err(FlError::Config(format!("a step has {images} images; the server sent {expected}")));
         }
-        Ok(discriminator.step(load(shard, &real).images, fake.values().to_vec()))
+        Ok(discriminator.step(batch(shard, &real).images(), fake.values().to_vec())?)
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the
@@ -244,9 +246,12 @@ pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
 }
 
 /// The state of a client with this discriminator.
-pub(crate) fn client_state_of(discriminator: &LocalDiscriminator) -> ClientState {
-    let params = discriminator.params().named_under("discriminator");
-    params.merged_with(discriminator.optimiser_state().named_under(ADAM))
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn client_state_of(discriminator: &LocalDiscriminator) -> Result<ClientState> {
+    let params = discriminator.params()?.named_under("discriminator");
+    Ok(params.merged_with(discriminator.optimiser_state()?.named_under(ADAM)))
 }
 
 /// A single tensor with the shape of `like`.

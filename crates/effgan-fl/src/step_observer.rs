@@ -61,12 +61,17 @@ pub trait StepObserver {
         Ok(None)
     }
 
-    /// Called after each new step with its number, from 1; may save what `state` returns. `interrupted` says that the work ends here,
-    /// before its last step.
+    /// Whether the state after a new step is to be [saved](Self::save), given the number of the step, from 1.
+    fn saves(&self, _step: u64) -> bool {
+        false
+    }
+
+    /// Saves `state`, in which the last step left the training: a step that [`saves`](Self::saves), or the last one of a work that
+    /// is interrupted.
     ///
     /// # Errors
     /// When the state cannot be written.
-    fn checkpoint(&mut self, _step: u64, _interrupted: bool, _state: &dyn Fn() -> Params) -> Result<()> {
+    fn save(&mut self, _state: Params) -> Result<()> {
         Ok(())
     }
 }

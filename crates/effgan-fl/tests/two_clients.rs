@@ -195,7 +195,7 @@ fn train_by_hand(
             on_step(&gan);
         }
     }
-    gan.params()
+    gan.params().unwrap()
 }
 
 fn north(params: &Params, round: u32, epochs: u64) -> Params {
@@ -273,7 +273,7 @@ fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average(
     let slow = |client: &str, train: Vec<u32>| {
         let mut ema = Ema::new(0.9, &gan(&averaged));
         train_by_hand(gan(&averaged), client, &train, 2, 2, |gan| ema.follow(gan));
-        (ClientName::new(client).unwrap(), train.len() as u64, ema.params())
+        (ClientName::new(client).unwrap(), train.len() as u64, ema.params().unwrap())
     };
     let members = vec![slow("north", (0..12).collect()), slow("south", (12..20).collect())];
     let local = LocalConfig { ema: Some(0.9), ..local() };
@@ -410,7 +410,7 @@ fn one_client_of_a_server_by_hand() -> Params {
             let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
             (gan, _) = gan.step(real.collect(), server.normal(Purpose::Latent, step, BATCH * 3), &[]);
         }
-        params = gan.params();
+        params = gan.params().unwrap();
     }
     params
 }
@@ -468,13 +468,14 @@ fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminato
             LocalDiscriminator::new(&network, params, &TrainConfig::new(ADAM), 0, &none, device()).unwrap()
         });
         for step in 0..3 {
-            let fake = server.images(z(step));
+            let fake = server.images(z(step)).unwrap();
             let mut sides = real.iter_mut();
-            clients = clients.map(|client| client.step(sides.next().unwrap().next().unwrap(), fake.clone()).0);
+            let step_of = |client: LocalDiscriminator, real| client.step(real, fake.clone()).unwrap().0;
+            clients = clients.map(|client| step_of(client, sides.next().unwrap().next().unwrap()));
             server = server.step(z(step), gradient(&clients, &fake));
         }
-        generator = server.params();
-        discriminators = clients.map(|client| client.params());
+        generator = server.params().unwrap();
+        discriminators = clients.map(|client| client.params().unwrap());
         if swap {
             discriminators.reverse();
         }
@@ -485,7 +486,7 @@ fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminato
 #[test]
 fn two_rounds_of_md_gan_with_a_swap() {
     let mean = |clients: &[LocalDiscriminator; 2], fake: &[f32]| {
-        let [north, south] = clients.each_ref().map(|client| client.feedback(fake.to_vec()).1);
+        let [north, south] = clients.each_ref().map(|client| client.feedback(fake.to_vec()).unwrap().1);
         let mean = |(a, b): (&f32, &f32)| ((12.0 * f64::from(*a) + 8.0 * f64::from(*b)) / 20.0) as f32;
         north.iter().zip(&south).map(mean).collect()
     };
@@ -500,14 +501,14 @@ fn two_rounds_of_md_gan_with_a_swap() {
 #[test]
 fn two_rounds_of_ua_gan() {
     let chain_rule = |clients: &[LocalDiscriminator; 2], fake: &[f32]| -> Vec<f32> {
-        let odds = clients.each_ref().map(|client| client.logits(fake.to_vec()));
+        let odds = clients.each_ref().map(|client| client.logits(fake.to_vec()).unwrap());
         let odds = odds.map(|logits| logits.into_iter().map(|logit| f64::from(logit).exp()).collect::<Vec<_>>());
         let all: Vec<f64> = (0..BATCH).map(|i| 0.6 * odds[0][i] + 0.4 * odds[1][i]).collect();
-        let (_, by_logit) =
-            Loss::NonSaturating.of_generator(all.iter().map(|odds| odds.ln() as f32).collect(), device());
+        let of_all = all.iter().map(|odds| odds.ln() as f32).collect();
+        let (_, by_logit) = Loss::NonSaturating.of_generator(of_all, device()).unwrap();
         let part = |j: usize, weight: f64| {
             let derivative = |i: usize| (weight * odds[j][i] / all[i] * f64::from(by_logit[i])) as f32;
-            clients[j].gradient(fake.to_vec(), (0..BATCH).map(derivative).collect())
+            clients[j].gradient(fake.to_vec(), (0..BATCH).map(derivative).collect()).unwrap()
         };
         let sum = |(a, b): (&f32, &f32)| (f64::from(*a) + f64::from(*b)) as f32;
         part(0, 0.6).iter().zip(&part(1, 0.4)).map(sum).collect()
@@ -534,7 +535,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
         let adam = Adam { learning_rate, beta1: 0.5 };
         let train = TrainConfig { loss: Loss::Hinge, discriminator_steps: 2, ..TrainConfig::new(adam) };
         let gan = Gan::new(&network, params, train, device()).unwrap();
-        gan.step(pixels.collect(), streams.normal(Purpose::Latent, 0, 2 * BATCH * 3), &labels).0.params()
+        gan.step(pixels.collect(), streams.normal(Purpose::Latent, 0, 2 * BATCH * 3), &labels).0.params().unwrap()
     };
     let expected = by_hand(&by_hand(&first, 1, 2e-3), 2, 1e-3);
 

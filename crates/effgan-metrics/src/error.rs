@@ -1,5 +1,6 @@
 //! Errors of this crate.
 
+use effgan_nn::NnError;
 use thiserror::Error;
 
 /// Why a score cannot be computed; each message names the input, its value, the bound and what to do.
@@ -27,6 +28,9 @@ pub enum MetricError {
         /// Number of reference images.
         n: usize,
     },
+    /// The device that computes features failed.
+    #[error("{0}")]
+    Device(String),
     /// Weights do not fit the feature network.
     #[error("feature network: {0}")]
     FeatureNet(String),
@@ -193,3 +197,8 @@ pub enum MetricError {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, MetricError>;
+
+/// An error of a network that computes features, which was checked when it was built: only its device can fail.
+pub(crate) fn of_device(error: &NnError) -> MetricError {
+    MetricError::Device(error.to_string())
+}

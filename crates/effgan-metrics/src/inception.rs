@@ -5,6 +5,7 @@ use std::path::Path;
 use effgan_nn::networks::{self, INCEPTION_FEATURES};
 use effgan_nn::{Device, NnError, parallel_map, state_dict};
 
+use crate::error::of_device;
 use crate::{MetricError, Resize, Result};
 
 /// Images that one worker resizes and evaluates at a time, so that the weights, 87 MB, are read once for all of them.
@@ -51,7 +52,7 @@ impl Inception {
     /// itself, in its own colours, a few at a time. The result does not depend on the number of threads, `jobs`.
     ///
     /// # Errors
-    /// [`MetricError::InceptionShape`] for other numbers of channels, or when the pixels do not fill the shape.
+    /// [`MetricError::Device`]; [`MetricError::InceptionShape`] for other numbers of channels, or when the pixels do not fill the shape.
     pub fn features(&self, images: &[(&[u8], [usize; 3])], jobs: usize) -> Result<Vec<f32>> {
         let fits = |pixels: &[u8], shape: [usize; 3]| {
             matches!(shape[0], 1 | 3) && !pixels.is_empty() && pixels.len() == shape.iter().product::<usize>()
@@ -65,6 +66,7 @@ impl Inception {
                 batches[i].iter().flat_map(|(image, shape)| self.resize.input(image, *shape)).collect();
             self.network.features(&inputs)
         });
-        Ok(parts.concat())
+        let parts = parts.into_iter().collect::<std::result::Result<Vec<_>, _>>();
+        Ok(parts.map_err(|error| of_device(&error))?.concat())
     }
 }

@@ -7,6 +7,7 @@ use effgan_nn::networks::ResnetShape;
 use effgan_nn::{Device, NnError, Params, on_threads, parallel_map};
 use serde::{Deserialize, Serialize};
 
+use crate::error::of_device;
 use crate::{ClassHistogram, Labelled, MetricError, Result};
 
 /// Images that one worker classifies at a time.
@@ -161,16 +162,19 @@ impl OwnNet {
 
     /// The mean probability of the most likely class of `images`, u8 `[n, c, h, w]` of the network's shape, n ≥ 1: how sure it is of what it
     /// sees.
-    pub fn certainty(&self, images: &[u8]) -> f64 {
-        let certainty = self.classifier.certainty(images);
-        certainty.iter().copied().map(f64::from).sum::<f64>() / certainty.len() as f64
+    ///
+    /// # Errors
+    /// [`MetricError::Device`].
+    pub fn certainty(&self, images: &[u8]) -> Result<f64> {
+        let certainty = self.classifier.certainty(images).map_err(|error| of_device(&error))?;
+        Ok(certainty.iter().copied().map(f64::from).sum::<f64>() / certainty.len() as f64)
     }
 
     /// Features and classes of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]`. The result does not depend on the number of threads,
     /// `jobs`.
     ///
     /// # Errors
-    /// [`MetricError::OwnShape`] when the images are not those that it was trained for.
+    /// [`MetricError::OwnShape`] when the images are not those that it was trained for; [`MetricError::Device`].
     pub fn classify(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> Result<Classified> {
         let expected = self.shape().images;
         if shape != expected {
@@ -181,6 +185,7 @@ impl OwnNet {
         let scale = self.quality.feature_size as f32;
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for part in parts {
+            let part = part.map_err(|error| of_device(&error))?;
             all.features.extend(part.features.into_iter().map(|value| value / scale));
             all.classes.extend(part.classes);
         }

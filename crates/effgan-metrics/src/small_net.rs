@@ -3,6 +3,7 @@
 use effgan_nn::classifier::{Classified, Classifier};
 use effgan_nn::{Device, Params, checkpoint, parallel_map};
 
+use crate::error::of_device;
 use crate::{MetricError, Result};
 
 /// Images that one worker classifies at a time.
@@ -12,7 +13,6 @@ const CHUNK: usize = 512;
 pub struct SmallNet {
     classifier: Classifier,
     hash: String,
-    device: Device,
 }
 
 impl SmallNet {
@@ -39,17 +39,12 @@ impl SmallNet {
     /// [`MetricError::FeatureNet`] when a tensor is missing, unknown or has another shape.
     pub fn new(params: &Params, device: Device) -> Result<Self> {
         let classifier = Classifier::new(params, device).map_err(|error| MetricError::FeatureNet(error.to_string()))?;
-        Ok(Self { classifier, hash: params.hash(), device })
+        Ok(Self { classifier, hash: params.hash() })
     }
 
     /// The [model hash](Params::hash) of its weights.
     pub fn hash(&self) -> &str {
         &self.hash
-    }
-
-    /// The device that the network is on.
-    pub(crate) fn device(&self) -> Device {
-        self.device
     }
 
     fn built_in(file: &[u8], device: Device) -> Self {
@@ -65,7 +60,7 @@ impl SmallNet {
         if shape != Self::SHAPE {
             return Err(MetricError::ImageShape { found: shape });
         }
-        let certainty = self.classifier.certainty(images);
+        let certainty = self.classifier.certainty(images).map_err(|error| of_device(&error))?;
         Ok(certainty.iter().copied().map(f64::from).sum::<f64>() / certainty.len() as f64)
     }
 
@@ -81,6 +76,7 @@ impl SmallNet {
         let parts = parallel_map(chunks.len(), jobs, |i| self.classifier.classify(chunks[i]));
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for part in parts {
+            let part = part.map_err(|error| of_device(&error))?;
             all.features.extend(part.features);
             all.classes.extend(part.classes);
         }

@@ -4,7 +4,7 @@
 use effgan_nn::{Device, classifier, parallel_map};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{MetricError, Result};
+use crate::error::{MetricError, Result, of_device};
 use crate::small_net::SmallNet;
 
 /// Grey images of 28 × 28 pixels.
@@ -44,7 +44,7 @@ impl TrainOnSynthetic {
 }
 
 /// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; does the same with the
-/// first n images of `real`, if given. It is trained on the device of `net`.
+/// first n images of `real`, if given. It is trained on the CPU.
 ///
 /// A generator whose samples `net` mislabels, or that leaves out a class, loses accuracy; one that copies its training images
 /// does not. `seed` determines the initial parameters and the order of the images. The result does not depend on the number of
@@ -74,7 +74,7 @@ pub fn train_on_synthetic(
     let synthetic = Labelled { images: samples, labels: &labels };
     let real = real.map(|real| Labelled { images: &real.images[..n * IMAGE_LEN], labels: &real.labels[..n] });
     let sets: Vec<Labelled<'_>> = [synthetic].into_iter().chain(real).collect();
-    let accuracies = parallel_map(sets.len(), jobs, |i| accuracy_after(sets[i], test, seed, net.device()));
+    let accuracies = parallel_map(sets.len(), jobs, |i| accuracy_after(sets[i], test, seed));
     let accuracies = accuracies.into_iter().collect::<Result<Vec<f64>>>()?;
     Ok(TrainOnSynthetic {
         accuracy: accuracies[0],
@@ -104,7 +104,8 @@ fn check_number(which: &'static str, n: usize, least: usize) -> Result<()> {
 }
 
 /// Accuracy on `test` of a network that was trained on `set`.
-fn accuracy_after(set: Labelled<'_>, test: Labelled<'_>, seed: u64, device: Device) -> Result<f64> {
+fn accuracy_after(set: Labelled<'_>, test: Labelled<'_>, seed: u64) -> Result<f64> {
+    let device = Device::cpu().map_err(|error| of_device(&error))?;
     let trained = classifier::train(set.images, set.labels, TrainOnSynthetic::EPOCHS, seed, device, |_, _| {});
     let params = trained.map_err(|error| MetricError::FeatureNet(error.to_string()))?;
     let classes = SmallNet::new(&params, device)?.classify(test.images, SHAPE, 1)?.classes;

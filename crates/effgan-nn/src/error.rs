@@ -43,6 +43,14 @@ pub enum NnError {
     /// A device that this machine does not have, or that does not support what is asked of it.
     #[error("{0}")]
     Device(String),
+    /// A device that stopped working.
+    #[error("the device failed: {0}")]
+    DeviceFailed(String),
+    /// A device without memory for what is computed.
+    #[error(
+        "the device has no memory left for this; lower the batch size, the network or the number of clients that train at the same time"
+    )]
+    DeviceIsFull,
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -26,7 +26,7 @@ pub mod state_dict;
 mod threads;
 
 pub use arithmetic_version::ArithmeticVersion;
-pub use device::Device;
+pub use device::{Device, DeviceName, GpuInfo, HAS_GPUS, gpus};
 pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
 pub use model::{Model, Trainer};

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::networks::{self, TensorSpec};
 use crate::optim::Adam;
-use crate::{Device, Params, Purpose, Result, Streams};
+use crate::{Device, Params, Purpose, Result, Streams, pixels};
 
 /// A set of networks, the step that trains them, and the one of them that draws images.
 ///
@@ -101,13 +101,45 @@ pub struct StepPlan {
     pub adam: BTreeMap<&'static str, Adam>,
 }
 
+/// The images that a trainer is given batches of.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingImages<'a> {
+    /// All images of a data set, u8 `[n, c, h, w]`.
+    pub pixels: &'a [u8],
+    /// The class of each, `[n]`.
+    pub labels: &'a [u8],
+    /// Those among them that batches are drawn from: a client's.
+    pub indices: &'a [u32],
+}
+
+impl TrainingImages<'_> {
+    /// The images with these indices in [-1, 1], `[n, c, h, w]`.
+    pub fn values(&self, indices: &[u32]) -> Vec<f32> {
+        let image_len = self.pixels.len() / self.labels.len().max(1);
+        let image = |&index: &u32| &self.pixels[index as usize * image_len..][..image_len];
+        indices.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect()
+    }
+}
+
 /// The images of one training step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Images `[n, c, h, w]` in [-1, 1], row-major.
-    pub images: Vec<f32>,
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Where they are. All batches of a trainer are of the same images, which a device may keep.
+    pub from: TrainingImages<'a>,
+    /// Which of them they are.
+    pub indices: &'a [u32],
+}
+
+impl Batch<'_> {
+    /// Images `[n, c, h, w]` in [-1, 1].
+    pub fn images(&self) -> Vec<f32> {
+        self.from.values(self.indices)
+    }
+
     /// The class of each image, `[n]`.
-    pub labels: Vec<u8>,
+    pub fn labels(&self) -> Vec<u8> {
+        self.indices.iter().map(|&index| self.from.labels[index as usize]).collect()
+    }
 }
 
 /// A model in training.
@@ -117,7 +149,7 @@ pub trait Trainer: Send {
     ///
     /// # Errors
     /// When the device fails.
-    fn step(&mut self, batch: Batch, streams: &Streams) -> Result<()>;
+    fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()>;
 
     /// The losses of the steps since the last call, one row per step in the order of [`Model::losses`]. Waits until the
     /// device has done these steps.
@@ -128,10 +160,16 @@ pub trait Trainer: Send {
 
     /// Ends the training, and returns the tensors that a client sends, with their networks' names. What only a later step
     /// needs, such as the moments of an optimiser, is freed first.
-    fn into_params(self: Box<Self>, part: Part) -> Params;
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn into_params(self: Box<Self>, part: Part) -> Result<Params>;
 
-    /// All tensors on which later steps depend, for [`restore`](Self::restore).
-    fn state(&self) -> Params;
+    /// All tensors on which later steps depend, for [`restore`](Self::restore), on any device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn state(&self) -> Result<Params>;
 
     /// Continues after `steps` steps that ended in `state`.
     ///
@@ -152,9 +190,12 @@ pub trait Sampler {
     /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the generator is conditional, for the classes
     /// `labels` `[BATCH]`, which other generators ignore.
     ///
+    /// # Errors
+    /// When the device fails.
+    ///
     /// # Panics
     /// When `z` or `labels` has another length, or a label is not a class of the model.
-    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8>;
+    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Result<Vec<u8>>;
 }
 
 /// The initial parameters of all networks of `model` in a run with `seed`.

@@ -3,12 +3,12 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::fused::{self, AdamStep};
-use crate::networks::layers;
-use crate::{Array, Device, Params, Result};
+use crate::networks::{Order, TensorSpec, layers};
+use crate::{Array, Device, NnError, Params, Result};
 
 /// Settings of Adam; β₂ = 0.999 and ε = 1e-8 as in `PyTorch`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,32 +45,57 @@ impl Optimiser {
         Self { adam, steps: 0, moments: Vec::new(), proximal: None, device }
     }
 
-    /// Resumes after `steps` steps that ended in `state`, a [`state`](Self::state).
+    /// Resumes after `steps` steps on `module` that ended in `state`, a [`state`](Self::state); `tensors` is the module's table.
     ///
     /// # Errors
-    /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has only one of its two moments.
-    pub(crate) fn resume(mut self, steps: u32, state: &Params) -> Result<Self> {
-        let on = self.device.for_inference();
-        let tensor = |name: String| Ok(layers::tensor(state.get(&name)?, &on));
-        let have = |name: String| state.get(&name).is_ok();
-        let both = |i| Ok([tensor(moment_name(0, i))?, tensor(moment_name(1, i))?]);
-        self.moments = (0..).take_while(|&i| have(moment_name(0, i))).map(both).collect::<Result<_>>()?;
+    /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has only one of its two moments, and
+    /// [`NnError::Shape`](crate::NnError::Shape) when one has another size than its parameter.
+    pub(crate) fn resume<M: Module>(
+        mut self,
+        steps: u32,
+        state: &Params,
+        module: &M,
+        tensors: &[TensorSpec],
+    ) -> Result<Self> {
+        let (on, trained) = (self.device.for_inference(), layers::trained(module, tensors));
+        let tensor = |name: String, i: usize| {
+            let (saved, spec) = (state.get(&name)?, trained[i]);
+            let expected = vec![spec.shape.iter().product()];
+            if saved.shape != expected {
+                return Err(NnError::Shape { name, found: saved.shape.clone(), expected });
+            }
+            let values = saved.values().to_vec();
+            let values = spec.layout.moved(values, &spec.shape, Order::Kernels, self.device.order());
+            Ok(Tensor::from_data(TensorData::new(values, expected), &on.burn))
+        };
+        let number_of =
+            |name: fn(usize) -> String| (0..trained.len()).take_while(|&i| state.get(&name(i)).is_ok()).count();
+        let both = |i| Ok([tensor(moment_name(0, i), i)?, tensor(moment_name(1, i), i)?]);
+        let moments = (0..number_of(|i| moment_name(0, i))).map(both).collect::<Result<_>>()?;
+        let start = (0..number_of(start_name)).map(|i| tensor(start_name(i), i)).collect::<Result<_>>()?;
         if let Some(proximal) = &mut self.proximal {
-            proximal.start =
-                (0..).take_while(|&i| have(start_name(i))).map(|i| tensor(start_name(i))).collect::<Result<_>>()?;
+            proximal.start = start;
         }
-        Ok(Self { steps, ..self })
+        Ok(Self { steps, moments, ..self })
     }
 
-    /// The optimiser state: both moments of each parameter and, with a proximal term, its w₀. The tensors are flat, in
-    /// the layouts of the kernels, and named by the number of the parameter in the order in which the module is
-    /// visited.
-    pub(crate) fn state(&self) -> Params {
-        let array = |tensor: &Tensor<1>| Array::new(tensor.dims(), layers::values(tensor.clone()));
-        let named = |(i, both): (usize, &[Tensor<1>; 2])| [0, 1].map(|of| (moment_name(of, i), array(&both[of])));
-        let start = self.proximal.iter().flat_map(|proximal| &proximal.start).enumerate();
-        let start = start.map(|(i, start)| (start_name(i), array(start)));
-        self.moments.iter().enumerate().flat_map(named).chain(start).collect()
+    /// The optimiser state: both moments of each parameter of `module` and, with a proximal term, its w₀. On every device the tensors
+    /// are flat and in the layouts of the kernels; they are named by the number of the parameter in the order in which the module is
+    /// visited. `tensors` is the module's table.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn state<M: Module>(&self, module: &M, tensors: &[TensorSpec]) -> Result<Params> {
+        let trained = layers::trained(module, tensors);
+        let saved = |name: String, tensor: &Tensor<1>, spec: &TensorSpec| {
+            let values = layers::read(tensor.clone())?;
+            let values = spec.layout.moved(values, &spec.shape, self.device.order(), Order::Kernels);
+            Ok((name, Array::new(tensor.dims(), values)))
+        };
+        let moments = self.moments.iter().zip(&trained).enumerate();
+        let moments = moments.flat_map(|(i, (both, spec))| [0, 1].map(|of| saved(moment_name(of, i), &both[of], spec)));
+        let start = self.proximal.iter().flat_map(|proximal| &proximal.start).zip(&trained).enumerate();
+        moments.chain(start.map(|(i, (start, spec))| saved(start_name(i), start, spec))).collect()
     }
 
     /// Adds a proximal term with weight `mu` to each later step; its w₀ is the module before the next one.
@@ -162,7 +187,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::networks::layers;
+    use crate::networks::Init;
 
     #[derive(serde::Deserialize)]
     struct AdamFixture {
@@ -233,9 +258,10 @@ mod tests {
     #[test]
     fn adam_resumes_from_its_state_to_the_bit() {
         let mut module = Vector { weight: Param::from_tensor(vector(&[3.0, -1.0])) };
-        let mut adam = optimiser();
+        let (mut adam, table) = (optimiser(), [TensorSpec::new("weight", [2], Init::Constant(0.0))]);
         for (steps, gradient) in (0..).zip(&GRADIENTS) {
-            let mut resumed = optimiser().resume(steps, &adam.state()).unwrap();
+            let state = adam.state(&module, &table).unwrap();
+            let mut resumed = optimiser().resume(steps, &state, &module, &table).unwrap();
             let again = step(&mut resumed, module.clone(), gradient);
             module = step(&mut adam, module, gradient);
             assert_eq!(layers::values(again.weight.val()), layers::values(module.weight.val()));

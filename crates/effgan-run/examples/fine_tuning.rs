@@ -21,14 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use effgan_data::{ClientShare, Dataset, ImageList, ImageSet, Partition};
+use effgan_data::{ClientShare, Dataset, ImageList, Partition};
 use effgan_fl::local::{BatchSampler, ShuffledEpochs};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{ExchangeKind, LocalConfig, LocalWork, Roster, ServerState};
 use effgan_metrics::Reference;
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel};
-use effgan_nn::model::{Batch, StepPlan};
-use effgan_nn::{Adam, Array, Device, Model, Params, Streams, Trainer, model, pixels};
+use effgan_nn::model::{Batch, StepPlan, TrainingImages};
+use effgan_nn::{Adam, Array, Device, Model, Params, Streams, Trainer, model};
 use effgan_run::config::Config;
 use effgan_run::failure::Failure;
 use effgan_run::scores::{FeatureNet, Training};
@@ -164,8 +164,8 @@ impl<'a> Study<'a> {
             for share in self.partition.clients.iter().filter(|share| exchange.cohort.contains(&share.name)) {
                 let mut client = self.client(share, exchange.round, &state.params, 1.0)?;
                 self.train(&mut client, self.epochs)?;
-                ends.insert(share.name.clone(), ClientEnd { state: client.trainer.state(), steps: client.steps });
-                replies.push((share.train.len() as f64, client.trainer.into_params(model::Part::Averaged)));
+                ends.insert(share.name.clone(), ClientEnd { state: client.trainer.state()?, steps: client.steps });
+                replies.push((share.train.len() as f64, client.trainer.into_params(model::Part::Averaged)?));
             }
             state = ServerState::after_round(exchange.round, mean(&replies)?);
         }
@@ -184,7 +184,8 @@ impl<'a> Study<'a> {
                 self.train(client, epoch - done)?;
             }
             done = epoch;
-            let members: Vec<Params> = clients.iter().map(|client| client.trainer.state().under(GENERATOR)).collect();
+            let member = |client: &Client| Ok(client.trainer.state()?.under(GENERATOR));
+            let members: Vec<Params> = clients.iter().map(member).collect::<effgan_nn::Result<_>>()?;
             let fd = self.ensemble(&members)?;
             writeln!(csv, "{},{epoch},ensemble,{},{fd:.3}", start.name(), self.dataset.test.len())?;
             println!("{} after {epoch} epochs: {fd:.2}", start.name());
@@ -233,11 +234,12 @@ impl<'a> Study<'a> {
     }
 
     fn train(&self, client: &mut Client, epochs: u32) -> Result<()> {
-        let images = &client.share.train;
+        let (images, of_all) = (&client.share.train, &self.dataset.train);
+        let from = TrainingImages { pixels: of_all.pixels(), labels: of_all.labels(), indices: images };
         let batch = self.config.local.batch_size.min(images.len());
         let steps = images.len().div_ceil(batch) * epochs as usize;
         for indices in ShuffledEpochs.batches(images, &client.streams, batch, client.steps).take(steps) {
-            client.trainer.step(load(&self.dataset.train, &indices), &client.streams)?;
+            client.trainer.step(Batch { from, indices: &indices }, &client.streams)?;
         }
         client.trainer.drain_losses()?;
         client.steps += steps as u64;
@@ -287,12 +289,6 @@ fn plan(local: &LocalConfig, model: &dyn Model, factor: f64) -> StepPlan {
     let adam: BTreeMap<_, _> =
         model.networks().iter().map(|network| (network.name, scaled(local.adam(network.name)))).collect();
     StepPlan { adam, ..StepPlan::default() }
-}
-
-fn load(images: &ImageSet, indices: &[u32]) -> Batch {
-    let indices = || indices.iter().map(|&index| index as usize);
-    let pixels = indices().flat_map(|index| images.image(index)).map(|&pixel| pixels::to_f32(pixel));
-    Batch { images: pixels.collect(), labels: indices().map(|index| images.labels()[index]).collect() }
 }
 
 /// The mean, weighted by n_k, with effgan's rounding: another would be other networks within a few steps.

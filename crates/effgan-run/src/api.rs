@@ -16,6 +16,7 @@ use effgan_fl::ensemble::Selection;
 use effgan_fl::sample::Draw;
 use effgan_fl::{Ensemble, FlError};
 use effgan_nn::Device;
+pub use effgan_nn::DeviceName;
 use serde_json::{Map, Value};
 
 pub use self::evaluate::{Against, Scored, evaluate};
@@ -36,6 +37,15 @@ pub use crate::steps::{Members, Steps};
 
 /// Maximum number of images of one call, since all of them are in memory.
 const MAX_AT_ONCE: u64 = 10_000_000;
+
+/// What computes images and scores.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hardware {
+    /// The device.
+    pub device: DeviceName,
+    /// Threads; all cores when absent.
+    pub jobs: Option<usize>,
+}
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -79,7 +89,7 @@ pub fn run(run: Run, stop: &AtomicBool, on_event: impl Fn(String) + Send + Sync 
     let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
     let (config, out) = config_and_out(run)?;
     let progress = rounds_and_scores(on_event);
-    let execution = Execution { config_file: file.as_deref(), ..Execution::on_cpu(jobs, &progress, stop)? };
+    let execution = Execution { config_file: file.as_deref(), ..Execution::new(jobs, &progress, stop) };
     pipeline::run(&config, &out, execution)?;
     Ok(out)
 }
@@ -101,7 +111,7 @@ pub fn federate(
     let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
     let (config, out) = config_and_out(run)?;
     let (progress, list) = (Progress::lines(log), server.map(SiteList::of));
-    let execution = Execution { config_file: file.as_deref(), ..Execution::on_cpu(jobs, &progress, stop)? };
+    let execution = Execution { config_file: file.as_deref(), ..Execution::new(jobs, &progress, stop) };
     pipeline::federate(&config, &out, grid, list, execution)?;
     Ok(out)
 }
@@ -182,7 +192,7 @@ pub fn resume(
     on_event: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<()> {
     let progress = rounds_and_scores(on_event);
-    let execution = Execution::on_cpu(jobs_or_cores(jobs)?, &progress, stop)?;
+    let execution = Execution::new(jobs_or_cores(jobs)?, &progress, stop);
     pipeline::resume(path, &toml_settings(settings)?, execution)
 }
 
@@ -214,11 +224,11 @@ pub fn sample(
     classes: &[String],
     seed: u64,
     num: u64,
-    jobs: Option<usize>,
+    on: Hardware,
     stop: &AtomicBool,
 ) -> Result<Vec<u8>> {
     let (selection, classes) = (selection(members)?, self::classes(classes, model)?);
-    draw(model, &selection, &classes, seed, num, jobs_or_cores(jobs)?, stop)
+    draw(model, &selection, &classes, seed, num, on, stop)
 }
 
 /// The labels of the classes that `names` select: names of classes, numbers, or `all` alone, which stands for all that can be drawn.
@@ -283,13 +293,14 @@ fn draw(
     classes: &[u8],
     seed: u64,
     num: u64,
-    jobs: usize,
+    on: Hardware,
     stop: &AtomicBool,
 ) -> Result<Vec<u8>> {
     if !(1..=MAX_AT_ONCE).contains(&num) {
         return Err(usage(format!("n = {num} must be from 1 to {MAX_AT_ONCE}")));
     }
-    let draw = Draw { classes, ..Draw::new(seed, 0..num, Device::cpu()?, jobs) };
+    let (device, jobs) = (on.device.open()?, jobs_or_cores(on.jobs)?);
+    let draw = Draw { classes, ..Draw::new(seed, 0..num, device, jobs) };
     Ok(model.sample_while(&|| check(stop), selection, &draw)?)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use effgan_data::DataError;
 use effgan_data::control_chars::is_control;
 use effgan_fl::FlError;
+use effgan_metrics::MetricError;
 use effgan_nn::NnError;
 
 /// The text of `effgan help exit-codes`.
@@ -44,9 +45,11 @@ impl Failure {
         Self { kind: Kind::Usage, error: error.into() }
     }
 
-    /// A failure of kind [`Kind::Data`].
+    /// A failure of kind [`Kind::Data`], and [`Kind::Run`] where it was the device that failed.
     pub fn data(error: impl Into<anyhow::Error>) -> Self {
-        Self { kind: Kind::Data, error: error.into() }
+        let error = error.into();
+        let is_of_device = matches!(error.downcast_ref(), Some(MetricError::Device(_)));
+        Self { kind: if is_of_device { Kind::Run } else { Kind::Data }, error }
     }
 
     /// A failure of kind [`Kind::Interrupted`].

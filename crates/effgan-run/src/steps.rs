@@ -8,7 +8,7 @@ use effgan_fl::message::Update;
 use effgan_fl::{
     Algorithm, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState, Shard,
 };
-use effgan_nn::{Device, Params, Streams, Threads};
+use effgan_nn::{Params, Streams, Threads};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -40,7 +40,7 @@ impl Steps {
     ) -> Result<Self> {
         config.check_clients(clients.len())?;
         let model = Arc::new(config.model(image_shape, num_classes)?);
-        let (local, device) = (config.local.clone(), Device::cpu()?);
+        let (local, device) = (config.local.clone(), config.device()?);
         let algorithm = config.algorithm.build(model.clone(), local, &config.aggregation, device)?;
         for (name, num_examples) in &clients {
             check_shard(&*model, name, *num_examples as usize)?;

@@ -10,7 +10,7 @@ use effgan_data::{DatasetConfig, ImageFiles, from_home};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
-use effgan_nn::Device;
+use effgan_nn::DeviceName;
 use effgan_run::api::selection;
 use effgan_run::config::{Config, NetworkName};
 use effgan_run::failure::{Failure, Result};
@@ -61,6 +61,9 @@ pub(super) struct Evaluate {
     /// Threads; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What draws and scores the images: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0
+    #[arg(long, default_value_t)]
+    device: DeviceName,
     /// Print one JSON object, and nothing else, on standard output
     #[arg(long)]
     json: bool,
@@ -92,7 +95,7 @@ impl Evaluate {
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let config = run.as_ref().map(|run| Config::load(&run.join("config.toml"), &[])).transpose()?;
         let real = self.real(config.as_ref())?;
-        let (device, dataset) = (Device::cpu()?, real.dataset().map(|dataset| dataset.name));
+        let (device, dataset) = (self.device.open()?, real.dataset().map(|dataset| dataset.name));
         let bar = bar();
         let progress = shown_on(&bar);
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);

@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod data;
+mod devices;
 mod ensemble;
 mod evaluate;
 mod features;
@@ -63,6 +64,7 @@ enum Verb {
     Report(report::Report),
     #[command(subcommand)]
     Bench(bench::Bench),
+    Devices(devices::Devices),
     Completions(completions::Completions),
     Man(man::Man),
     /// Explain the exit codes
@@ -102,6 +104,7 @@ impl Cli {
             Verb::Federation(federation) => federation.run(),
             Verb::Report(report) => report.run(),
             Verb::Bench(bench) => bench.run(),
+            Verb::Devices(devices) => devices.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(man) => man.run(),
             Verb::ExitCodes => {

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use effgan_nn::DeviceName;
 use effgan_run::failure::Result;
 use effgan_run::pipeline::{self, Execution};
 use effgan_run::record::machine;
 
+use super::devices::device_setting;
 use super::interrupt::{stop_flag, with_resume_hint};
 use crate::terminal;
 
@@ -26,6 +28,9 @@ pub(super) struct Resume {
     /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What trains, samples and scores from here on: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: that of the run]
+    #[arg(long)]
+    device: Option<DeviceName>,
     /// Print JSON lines, and nothing else, on standard output
     #[arg(long)]
     json: bool,
@@ -36,8 +41,10 @@ impl Resume {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
         let stop = stop_flag()?;
-        let execution = Execution::on_cpu(jobs, &progress, &stop)?;
-        let outcome = pipeline::resume(&self.run_dir, &self.settings, execution);
+        let execution = Execution::new(jobs, &progress, &stop);
+        let mut settings = self.settings;
+        settings.extend(self.device.map(device_setting));
+        let outcome = pipeline::resume(&self.run_dir, &settings, execution);
         with_resume_hint(outcome, &self.run_dir)
     }
 }

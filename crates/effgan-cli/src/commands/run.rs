@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use effgan_nn::DeviceName;
 use effgan_run::config::Config;
 use effgan_run::failure::Result;
 use effgan_run::pipeline::{self, Execution};
 use effgan_run::record::machine;
 
+use super::devices::device_setting;
 use super::interrupt::{stop_flag, with_resume_hint};
 use crate::terminal;
 
@@ -28,6 +30,9 @@ pub(super) struct Run {
     /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What trains, samples and scores: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: run.device of the config, cpu]
+    #[arg(long)]
+    device: Option<DeviceName>,
     /// Override the config's seed
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     seed: Option<i64>,
@@ -40,12 +45,13 @@ impl Run {
     pub(super) fn run(self) -> Result<()> {
         let mut settings = self.settings;
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
+        settings.extend(self.device.map(device_setting));
         let config = Config::load_for(&self.config, &settings, Config::check_simulated)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
         let stop = stop_flag()?;
-        let outcome = pipeline::run(&config, &out, Execution::on_cpu(jobs, &progress, &stop)?.of_file(&self.config));
+        let outcome = pipeline::run(&config, &out, Execution::new(jobs, &progress, &stop).of_file(&self.config));
         with_resume_hint(outcome, &out)
     }
 }

@@ -7,7 +7,7 @@ use effgan_data::ClientName;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use effgan_fl::sample::Draw;
-use effgan_nn::Device;
+use effgan_nn::DeviceName;
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use effgan_run::record::run_dir::check_new_file;
@@ -44,6 +44,9 @@ pub(super) struct Sample {
     /// Threads; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What draws the images: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0
+    #[arg(long, default_value_t)]
+    device: DeviceName,
 }
 
 impl Sample {
@@ -54,7 +57,7 @@ impl Sample {
         let selection = effgan_run::api::selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let classes = effgan_run::api::classes(&self.classes, &model)?;
-        let draw = Draw::new(self.seed, 0..u64::from(self.num), Device::cpu()?, jobs);
+        let draw = Draw::new(self.seed, 0..u64::from(self.num), self.device.open()?, jobs);
         let images = model.sample(&selection, &Draw { classes: &classes, ..draw })?;
         out.save(&images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use effgan_data::datasets::Report;
+use effgan_nn::DeviceName;
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use effgan_run::sweep;
 
+use super::devices::device_setting;
 use super::interrupt::stop_flag;
 use crate::output::{advise, say, write};
 use crate::terminal::ReadingBar;
@@ -33,6 +35,9 @@ pub(super) struct Sweep {
     /// Threads, shared by the cells that run at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What trains, samples and scores all cells: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: run.device of the config, cpu]
+    #[arg(long)]
+    device: Option<DeviceName>,
     /// Print the table as JSON, and nothing else, on standard output
     #[arg(long)]
     json: bool,
@@ -40,7 +45,9 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn run(self) -> Result<()> {
-        let swept = sweep::Sweep::load(&self.file, &self.settings)?;
+        let mut settings = self.settings;
+        settings.extend(self.device.map(device_setting));
+        let swept = sweep::Sweep::load(&self.file, &settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let (bar, tell) = (ReadingBar::default(), |line: &str| if self.json { advise(line) } else { say(line) });

@@ -197,8 +197,8 @@ impl Algorithm for MdGan {
         }
         let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        let (loss_g, gradient) = discriminator.feedback(images.values().to_vec());
-        *client_state = client_state_of(&discriminator);
+        let (loss_g, gradient) = discriminator.feedback(images.values().to_vec())?;
+        *client_state = client_state_of(&discriminator)?;
         self.server.trained_reply(one_tensor(GRADIENT, images, gradient), [loss_d, loss_g], broadcast, shard, observer)
     }
 

@@ -135,10 +135,10 @@ impl UaGan {
         let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
         // Saved before the forward pass, which `input_gradients` repeats: every pass moves the vectors of a spectral norm by one step.
-        *client_state = client_state_of(&discriminator);
+        *client_state = client_state_of(&discriminator)?;
         client_state.insert(IMAGES, images.clone());
-        let logits = discriminator.logits(images.values().to_vec());
-        let (loss_g, _) = Loss::NonSaturating.of_generator(logits.clone(), self.server.device());
+        let logits = discriminator.logits(images.values().to_vec())?;
+        let (loss_g, _) = Loss::NonSaturating.of_generator(logits.clone(), self.server.device())?;
         let logits = [(LOGITS.to_owned(), Array::new([logits.len()], logits))].into_iter().collect();
         self.server.trained_reply(logits, [loss_d, loss_g], broadcast, shard, observer)
     }
@@ -147,8 +147,8 @@ impl UaGan {
     fn input_gradients(&self, broadcast: &Broadcast, client_state: &mut ClientState, shard: &Shard) -> Result<Update> {
         let (images, derivatives) = (client_state.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
         let discriminator = self.server.discriminator(client_state, broadcast.round, 0, &Params::new())?;
-        let gradient = discriminator.gradient(images.values().to_vec(), derivatives.values().to_vec());
-        let discriminator = discriminator.params().named_under("discriminator");
+        let gradient = discriminator.gradient(images.values().to_vec(), derivatives.values().to_vec())?;
+        let discriminator = discriminator.params()?.named_under("discriminator");
         *client_state = discriminator.merged_with(client_state.under(ADAM).named_under(ADAM));
         Ok(untrained_reply(one_tensor(GRADIENT, &images, gradient), shard))
     }
@@ -163,7 +163,7 @@ impl UaGan {
             clients.push(client);
         }
         let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
-        for (client, derivatives) in clients.iter().zip(derivatives(&weights, &logits, self.server.device())) {
+        for (client, derivatives) in clients.iter().zip(derivatives(&weights, &logits, self.server.device())?) {
             let array = Array::new([derivatives.len()], derivatives);
             next.params.insert(format!("{DERIVATIVES}.{client}"), array);
         }
@@ -187,7 +187,7 @@ impl UaGan {
 }
 
 /// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j has the weight `weights[j]`.
-fn derivatives(weights: &[f64], logits: &[Vec<f32>], device: Device) -> Vec<Vec<f32>> {
+fn derivatives(weights: &[f64], logits: &[Vec<f32>], device: Device) -> Result<Vec<Vec<f32>>> {
     let total: f64 = weights.iter().sum();
     let n = logits.first().map_or(0, Vec::len);
     let log_odds = |image: usize| -> Vec<f64> {
@@ -195,12 +195,12 @@ fn derivatives(weights: &[f64], logits: &[Vec<f32>], device: Device) -> Vec<Vec<
     };
     let aggregated: Vec<(f64, Vec<f64>)> = (0..n).map(|image| log_sum_exp(&log_odds(image))).collect();
     let of_all = aggregated.iter().map(|(logit, _)| *logit as f32).collect();
-    let (_, by_aggregate) = Loss::NonSaturating.of_generator(of_all, device);
+    let (_, by_aggregate) = Loss::NonSaturating.of_generator(of_all, device)?;
     let of_client = |j: usize| {
         let parts = aggregated.iter().zip(&by_aggregate);
         parts.map(|((_, shares), &derivative)| (shares[j] * f64::from(derivative)) as f32).collect()
     };
-    (0..weights.len()).map(of_client).collect()
+    Ok((0..weights.len()).map(of_client).collect())
 }
 
 /// log Σ exp of `values`, and its derivatives, which are the softmax of `values`.
@@ -312,7 +312,7 @@ mod tests {
             (0..3).map(image).sum::<f64>() / 3.0
         };
         let wide = logits.clone().map(|row| row.into_iter().map(f64::from).collect::<Vec<_>>());
-        for (j, row) in derivatives(&weights, &logits, Device::cpu().unwrap()).iter().enumerate() {
+        for (j, row) in derivatives(&weights, &logits, Device::cpu().unwrap()).unwrap().iter().enumerate() {
             for (i, &derivative) in row.iter().enumerate() {
                 let moved = |by: f64| {
                     let mut moved = wide.clone();

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use effgan_nn::model::Batch;
-use effgan_nn::{Purpose, Streams, pixels};
+use effgan_nn::model::{Batch, TrainingImages};
+use effgan_nn::{Purpose, Streams};
 use rand::seq::SliceRandom;
 
 use super::Shard;
@@ -77,10 +77,9 @@ impl<'a> Shuffles<'a> {
 }
 
 /// The images with these `indices` and their labels.
-pub(crate) fn load(shard: &Shard, indices: &[u32]) -> Batch {
-    let indices = || indices.iter().map(|&index| index as usize);
-    let pixels = indices().flat_map(|index| shard.images.image(index)).map(|&pixel| pixels::to_f32(pixel));
-    Batch { images: pixels.collect(), labels: indices().map(|index| shard.images.labels()[index]).collect() }
+pub(crate) fn batch<'a>(shard: &Shard<'a>, indices: &'a [u32]) -> Batch<'a> {
+    let (pixels, labels) = (shard.images.pixels(), shard.images.labels());
+    Batch { from: TrainingImages { pixels, labels, indices: shard.train }, indices }
 }
 
 #[cfg(test)]

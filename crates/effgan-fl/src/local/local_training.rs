@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use effgan_nn::Adam;
 use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
-use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
+use effgan_nn::{Device, Model, NnError, Params, Streams, Trainer, model, networks};
 
-use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
+use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, batch, check_shard};
 use crate::message::{Broadcast, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::step_observer::{FinishedStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
@@ -145,10 +145,22 @@ impl LocalTraining {
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         check_shard(self.model(), shard.client, shard.train.len())?;
-        let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round), self.device)?;
-        let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
-        let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
-        Ok(Update { params: trainer.into_params(part), num_examples: shard.train.len() as u64, metrics })
+        let num_examples = shard.train.len() as u64;
+        let mut trained = || {
+            let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round), self.device)?;
+            let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
+            let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
+            Ok(Update { params: trainer.into_params(part)?, num_examples, metrics })
+        };
+        trained().map_err(|error| self.with_sizes(error, num_examples))
+    }
+
+    /// `error` with the sizes that fill a device, where it is full.
+    fn with_sizes(&self, error: FlError, num_examples: u64) -> FlError {
+        let FlError::Nn(NnError::DeviceIsFull) = error else { return error };
+        let (batch_size, image_shape) = (self.batch_size(num_examples), self.model.image_shape());
+        let bytes = self.model.networks().iter().map(|network| networks::num_bytes(&network.tensors)).sum::<u64>();
+        FlError::DeviceIsFull { batch_size, image_shape, megabytes: bytes as f64 / 1e6 }
     }
 
     /// Trains, from the state in which an earlier start of the program left the work if there is one, and returns the means of the losses.
@@ -172,15 +184,24 @@ impl LocalTraining {
             }
         }
         let batches = self.batches(shard, streams, images_per_step as usize, progress.step);
+        let mut under_way = Vec::new();
         for images in batches.take(steps.saturating_sub(progress.step) as usize) {
             self.check_batch(images.len())?;
-            trainer.step(load(shard, &images), streams)?;
-            let mut flow = ControlFlow::Continue(());
-            for losses in trainer.drain_losses()? {
-                flow = progress.report(losses, images.len() as u64, observer)?;
+            trainer.step(batch(shard, &images), streams)?;
+            under_way.push(images.len() as u64);
+            let step = progress.step + under_way.len() as u64;
+            let saves = observer.saves(step);
+            if !saves && step < steps && under_way.len() < self.device.steps_per_read() {
+                continue;
             }
-            observer.checkpoint(progress.step, flow.is_break(), &|| trainer.state())?;
-            if flow.is_break() {
+            let mut stops = false;
+            for (losses, batch_size) in trainer.drain_losses()?.into_iter().zip(under_way.drain(..)) {
+                stops |= progress.report(losses, batch_size, observer)?.is_break();
+            }
+            if saves || stops {
+                observer.save(trainer.state()?)?;
+            }
+            if stops {
                 return Err(FlError::Interrupted);
             }
         }

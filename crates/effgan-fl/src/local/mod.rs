@@ -6,7 +6,7 @@ mod local_training;
 mod local_work;
 mod shard;
 
-pub(crate) use self::batches::load;
+pub(crate) use self::batches::batch;
 pub use self::batches::{BatchSampler, ShuffledEpochs};
 pub use self::local_config::LocalConfig;
 pub use self::local_training::LocalTraining;

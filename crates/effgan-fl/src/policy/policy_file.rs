@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use effgan_data::datasets::MaxMemory;
+use effgan_nn::DeviceName;
 use serde::{Deserialize, Serialize};
 
 use crate::{AlgorithmConfig, FlError, Result};
@@ -79,6 +80,8 @@ pub struct Policy {
     /// A folder for decoded images, so that they need not be decoded for each request: a second copy of the site's images, which
     /// only the user of the site's process can read; default empty, which makes no copy.
     pub image_cache: PathBuf,
+    /// What trains at this site; default `"cpu"`.
+    pub device: DeviceName,
 }
 
 fn mebibytes(mib: u64) -> MaxMemory {
@@ -117,6 +120,7 @@ impl Default for Policy {
             allow_links: false,
             keep_days: 90,
             image_cache: PathBuf::new(),
+            device: DeviceName::default(),
         }
     }
 }

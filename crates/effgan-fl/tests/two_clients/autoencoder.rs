@@ -102,7 +102,8 @@ fn mean_square(values: &[f32]) -> f32 {
 }
 
 impl Trainer for Training {
-    fn step(&mut self, Batch { images, .. }: Batch, streams: &Streams) -> effgan_nn::Result<()> {
+    fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> effgan_nn::Result<()> {
+        let images = batch.images();
         let noise = streams.normal(Purpose::Latent, self.steps, images.len());
         let noisy: Vec<f32> = images.iter().zip(noise).map(|(pixel, noise)| pixel + 0.1 * noise).collect();
         let (e, d) = (self.weight(ENCODER), self.weight(DECODER));
@@ -128,15 +129,15 @@ impl Trainer for Training {
         Ok(std::mem::take(&mut self.losses))
     }
 
-    fn into_params(self: Box<Self>, part: Part) -> Params {
-        match part {
+    fn into_params(self: Box<Self>, part: Part) -> effgan_nn::Result<Params> {
+        Ok(match part {
             Part::Averaged => self.params,
             Part::Collected => self.params.under(DECODER).named_under(DECODER),
-        }
+        })
     }
 
-    fn state(&self) -> Params {
-        self.params.clone().merged_with(self.velocities.clone().named_under("velocity"))
+    fn state(&self) -> effgan_nn::Result<Params> {
+        Ok(self.params.clone().merged_with(self.velocities.clone().named_under("velocity")))
     }
 
     fn restore(&mut self, state: &Params, steps: u64) -> effgan_nn::Result<()> {
@@ -157,9 +158,9 @@ impl Sampler for Decoder {
         LATENT
     }
 
-    fn draw(&self, z: Vec<f32>, _: &[u8]) -> Vec<u8> {
+    fn draw(&self, z: Vec<f32>, _: &[u8]) -> effgan_nn::Result<Vec<u8>> {
         assert_eq!(z.len(), BATCH * LATENT);
         let images = product(&z, LATENT, PIXELS, |i, pixel| self.0[pixel * LATENT + i]);
-        images.into_iter().map(|value| pixels::to_u8(value.clamp(-1.0, 1.0))).collect()
+        Ok(images.into_iter().map(|value| pixels::to_u8(value.clamp(-1.0, 1.0))).collect())
     }
 }

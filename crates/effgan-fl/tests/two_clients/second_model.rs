@@ -108,8 +108,12 @@ impl StepObserver for Watch {
         Ok(self.from.take())
     }
 
-    fn checkpoint(&mut self, _: u64, _: bool, state: &dyn Fn() -> Params) -> effgan_fl::Result<()> {
-        *self.state.lock().unwrap() = Some(state());
+    fn saves(&self, _: u64) -> bool {
+        true
+    }
+
+    fn save(&mut self, state: Params) -> effgan_fl::Result<()> {
+        *self.state.lock().unwrap() = Some(state);
         Ok(())
     }
 }

@@ -51,34 +51,40 @@ impl Classifier {
     }
 
     /// Features and classes of `images`, u8 `[n, 1, 28, 28]`.
-    pub fn classify(&self, images: &[u8]) -> Classified {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn classify(&self, images: &[u8]) -> Result<Classified> {
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for images in images.chunks(BATCH * IMAGE_LEN) {
             let n = images.len() / IMAGE_LEN;
-            let (features, logits) = self.forward(images);
+            let (features, logits) = self.forward(images)?;
             all.features.extend_from_slice(&features[..n * LENET_FEATURES]);
             all.classes.extend(logits.chunks_exact(LENET_CLASSES).take(n).map(largest));
         }
-        all
+        Ok(all)
     }
 
     /// The probability of the most likely class of each of `images`, u8 `[n, 1, 28, 28]`: 0.1..=1.
-    pub fn certainty(&self, images: &[u8]) -> Vec<f32> {
-        let of_batch = |images: &[u8]| {
-            let (_, logits) = self.forward(images);
-            let most = logits.chunks_exact(LENET_CLASSES).take(images.len() / IMAGE_LEN).map(largest_probability);
-            most.collect::<Vec<_>>()
-        };
-        images.chunks(BATCH * IMAGE_LEN).flat_map(of_batch).collect()
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn certainty(&self, images: &[u8]) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for images in images.chunks(BATCH * IMAGE_LEN) {
+            let (_, logits) = self.forward(images)?;
+            all.extend(logits.chunks_exact(LENET_CLASSES).take(images.len() / IMAGE_LEN).map(largest_probability));
+        }
+        Ok(all)
     }
 
-    fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
+    fn forward(&self, images: &[u8]) -> Result<(Vec<f32>, Vec<f32>)> {
         let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
         padded.resize(BATCH * IMAGE_LEN, 0.0);
         let images = Tensor::from_data(TensorData::new(padded, [BATCH, 1, 28, 28]), &self.on.burn);
         let features = self.network.features(images);
         let logits = self.network.logits(features.clone());
-        (layers::values(features), layers::values(logits))
+        Ok((layers::read(features)?, layers::read(logits)?))
     }
 }
 
@@ -111,7 +117,7 @@ pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
 /// of each epoch, from 1, and its mean loss in nats.
 ///
 /// # Errors
-/// Never fails in practice: the tensors are created here.
+/// When the device fails.
 ///
 /// # Panics
 /// When the images do not pass [`check`].
@@ -131,17 +137,18 @@ pub fn train(
     for epoch in 1..=epochs {
         adam.set_learning_rate(if 3 * epoch > 2 * epochs { 1e-4 } else { 1e-3 });
         order.shuffle(&mut streams.at(Purpose::Shuffle, epoch as u64));
-        let mut sum = 0.0;
+        let mut losses = Vec::new();
         for batch in order.chunks_exact(BATCH) {
             let (x, y) = labelled(images, labels, batch, &on);
             let loss = cross_entropy(network.logits(network.features(x)), y);
-            sum += loss.clone().into_scalar::<f32>();
+            losses.push(loss.clone().inner());
             let grads = GradientsParams::from_grads(loss.backward(), &network);
             network = adam.step(network, grads);
         }
+        let sum: f32 = layers::scalars(losses.into_iter())?.into_iter().fold(0.0, |sum, loss| sum + loss);
         on_epoch(epoch, sum / (labels.len() / BATCH) as f32);
     }
-    Ok(named_tensors(&network, &lenet_tensors()))
+    named_tensors(&network, &lenet_tensors(), device.order())
 }
 
 fn labelled(images: &[u8], labels: &[u8], batch: &[usize], on: &Placement) -> (Tensor<4>, Tensor<2, Int>) {

@@ -44,36 +44,41 @@ impl ResnetClassifier {
     }
 
     /// Features and classes of `images`, u8 `[n, c, h, w]` of the classifier's shape.
-    pub fn classify(&self, images: &[u8]) -> Classified {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn classify(&self, images: &[u8]) -> Result<Classified> {
         let image_len = image_len(&self.shape);
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for images in images.chunks(BATCH * image_len) {
-            let (n, (features, logits)) = (images.len() / image_len, self.forward(images));
+            let (n, (features, logits)) = (images.len() / image_len, self.forward(images)?);
             all.features.extend_from_slice(&features[..n * Self::FEATURES]);
             all.classes.extend(logits.chunks_exact(self.shape.num_classes).take(n).map(largest));
         }
-        all
+        Ok(all)
     }
 
     /// The probability of the most likely class of each of `images`.
-    pub fn certainty(&self, images: &[u8]) -> Vec<f32> {
-        let image_len = image_len(&self.shape);
-        let of_batch = |images: &[u8]| {
-            let (_, logits) = self.forward(images);
-            let most =
-                logits.chunks_exact(self.shape.num_classes).take(images.len() / image_len).map(largest_probability);
-            most.collect::<Vec<_>>()
-        };
-        images.chunks(BATCH * image_len).flat_map(of_batch).collect()
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn certainty(&self, images: &[u8]) -> Result<Vec<f32>> {
+        let (image_len, classes) = (image_len(&self.shape), self.shape.num_classes);
+        let mut all = Vec::new();
+        for images in images.chunks(BATCH * image_len) {
+            let (_, logits) = self.forward(images)?;
+            all.extend(logits.chunks_exact(classes).take(images.len() / image_len).map(largest_probability));
+        }
+        Ok(all)
     }
 
     /// Features and logits of a batch, the values of up to 64 images.
-    fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
+    fn forward(&self, images: &[u8]) -> Result<(Vec<f32>, Vec<f32>)> {
         let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
         padded.resize(BATCH * image_len(&self.shape), 0.0);
         let features = self.network.features(batch(padded, &self.shape, &self.on));
         let logits = self.network.logits(features.clone());
-        (layers::values(features), layers::values(logits))
+        Ok((layers::read(features)?, layers::read(logits)?))
     }
 }
 
@@ -120,7 +125,7 @@ pub fn train_resnet(
             return Ok(None);
         }
     }
-    Ok(Some(named_tensors(&network, &shape.tensors())))
+    named_tensors(&network, &shape.tensors(), device.order()).map(Some)
 }
 
 fn image_len(shape: &ResnetShape) -> usize {

@@ -1,12 +1,17 @@
 //! Layers as one Burn operation each: our [kernels](effgan_kernels) on the CPU, Burn's own operations elsewhere.
 //!
-//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]). The weights of a
-//! convolution and of a transposed one are `[kernel · kernel, input channels, output channels]` (see [`Geometry`]).
+//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); on a GPU b is all channels
+//! ([`Device::block`]). The weights of a
+//! convolution and of a transposed one are `[kernel · kernel, input channels, output channels]` (see [`Geometry`]), on a GPU
+//! `[output channels, kernel · kernel, input channels]`.
 //! Each function checks the device of its tensor: [`portable`] has the bodies for devices without kernels, which are
 //! also what the kernels are tested against.
 
 mod autodiff;
 mod flex;
+#[cfg(all(test, feature = "gpu"))]
+mod gpu_tests;
+mod maps;
 mod portable;
 
 use burn::backend::tensor::FloatTensor;
@@ -19,6 +24,7 @@ pub(crate) use effgan_kernels::conv::Activation;
 pub(crate) use effgan_kernels::{BLOCK, Geometry, MapShape, Side};
 #[cfg(test)]
 pub(crate) use flex::FORMS;
+pub(crate) use maps::{images_of_map, map_of_images, map_of_rows};
 
 /// A convolution or a transposed one, and its activation.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +117,7 @@ pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolu
 /// x W + b with W `[inputs, outputs]`.
 pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>, device: Device) -> Tensor<2> {
     if !has_kernels(&x) {
-        return portable::linear(x, w, bias);
+        return portable::linear(x, w, bias, device);
     }
     Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), device))
 }
@@ -303,7 +309,7 @@ mod tests {
     fn linear_layers_match_burn() {
         for outputs in [1, 7] {
             let inputs = (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3));
-            same("linear", inputs, |x, w, b| linear(x, w, b, device()), portable::linear);
+            same("linear", inputs, |x, w, b| linear(x, w, b, device()), |x, w, b| portable::linear(x, w, b, device()));
         }
     }
 

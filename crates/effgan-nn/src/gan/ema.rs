@@ -1,32 +1,35 @@
 //! Exponential moving average of a generator's parameters (Yazıcı et al. 2019, arXiv:1806.04498).
 
 use super::Gan;
-use crate::networks::{TensorSpec, check, is_running_statistic, to_files, to_kernels};
-use crate::{Array, Params, Result};
+use crate::networks::layers::{NamedTensor, read_named, tensors_of};
+use crate::networks::{Generator, Network, is_running_statistic};
+use crate::{Device, Params, Result};
 
-/// The moving average of a generator's parameters during training.
+/// The moving average of a generator's parameters during training, on the device of the training.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f32,
-    /// In the layouts of the kernels, so that a step has nothing to reorder.
-    params: Params,
-    tensors: Vec<TensorSpec>,
+    average: Vec<NamedTensor>,
+    network: Network,
+    device: Device,
 }
 
 impl Ema {
     /// Starts from the generator of `gan`. `decay`, in 0..1, is the weight of the old value in each step.
     pub fn new(decay: f32, gan: &Gan) -> Self {
-        Self { decay, params: gan.raw_generator(), tensors: gan.network().generator_tensors() }
+        Self::of(decay, gan.generator_network(), gan.network().clone(), gan.device())
     }
 
-    /// Resumes from the averaged generator `params` ([`params`](Self::params)) of an earlier training of `gan`.
+    fn of(decay: f32, generator: &Generator, network: Network, device: Device) -> Self {
+        Self { decay, average: tensors_of(generator), network, device }
+    }
+
+    /// Resumes on `device` from the averaged generator `params` ([`params`](Self::params)) of an earlier training of `network`.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape.
-    pub fn resume(decay: f32, gan: &Gan, params: &Params) -> Result<Self> {
-        let tensors = gan.network().generator_tensors();
-        check(params, &tensors)?;
-        Ok(Self { decay, params: to_kernels(params, &tensors)?, tensors })
+    pub(super) fn resume(decay: f32, network: &Network, params: &Params, device: Device) -> Result<Self> {
+        Ok(Self::of(decay, &network.generator(params, &device.for_inference())?, network.clone(), device))
     }
 
     /// The weight of the old value in each step.
@@ -36,45 +39,57 @@ impl Ema {
 
     /// Averages the current generator of `gan` in. Running statistics are data, not parameters: the newest are copied.
     pub fn follow(&mut self, gan: &Gan) {
-        self.follow_params(&gan.raw_generator());
+        self.follow_generator(gan.generator_network());
     }
 
-    fn follow_params(&mut self, generator: &Params) {
-        for ((name, slow), (_, now)) in self.params.iter_mut().zip(generator) {
-            let decay = if is_running_statistic(name) { 0.0 } else { self.decay };
-            move_towards(slow, now, decay);
-        }
+    fn follow_generator(&mut self, generator: &Generator) {
+        let decay = self.decay;
+        let average = |(old, now): (NamedTensor, NamedTensor)| {
+            if is_running_statistic(&now.name) {
+                return now;
+            }
+            let values = old.values * decay + now.values * (1.0 - decay);
+            NamedTensor { values, ..old }
+        };
+        self.average = std::mem::take(&mut self.average).into_iter().zip(tensors_of(generator)).map(average).collect();
     }
 
     /// The averaged generator.
-    pub fn params(&self) -> Params {
-        to_files(&self.params, &self.tensors)
-    }
-}
-
-fn move_towards(slow: &mut Array, now: &Array, decay: f32) {
-    for (slow, now) in slow.values_mut().iter_mut().zip(now.values()) {
-        *slow = decay * *slow + (1.0 - decay) * now;
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn params(&self) -> Result<Params> {
+        read_named(self.average.clone(), &self.network.generator_tensors(), self.device.order())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::networks::Init;
+    use crate::Array;
+    use crate::networks::{DcganConfig, NetworkConfig};
 
-    fn generator(weight: f32, mean: f32) -> Params {
-        let tensors = [("fc.weight", weight), ("norm0.running_mean", mean)];
-        tensors.map(|(name, value)| (name.to_owned(), Array::new([1], vec![value]))).into_iter().collect()
+    fn network() -> Network {
+        let dcgan = DcganConfig { latent_dim: 1, base_channels: 1, ..DcganConfig::default() };
+        Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap()
+    }
+
+    /// A generator whose parameters are all `weight`, and whose running statistics are `statistic`.
+    fn generator(weight: f32, statistic: f32) -> Params {
+        let value = |name: &str| if is_running_statistic(name) { statistic } else { weight };
+        let array = |shape: Vec<usize>, value| Array::new(shape.clone(), vec![value; shape.iter().product()]);
+        let tensors = network().generator_tensors().into_iter();
+        tensors.map(|spec| (spec.name.clone(), array(spec.shape, value(&spec.name)))).collect()
     }
 
     #[test]
     fn two_steps_by_hand() {
-        let tensors = ["fc.weight", "norm0.running_mean"].map(|name| TensorSpec::new(name, [1], Init::Constant(0.0)));
-        let mut ema = Ema { decay: 0.75, params: generator(0.0, 0.0), tensors: tensors.to_vec() };
-        ema.follow_params(&generator(4.0, 7.0));
-        ema.follow_params(&generator(8.0, 9.0));
-        // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running mean is copied.
-        assert_eq!(ema.params(), generator(2.75, 9.0));
+        let device = Device::cpu().unwrap();
+        let on_device = |params: &Params| network().generator(params, &device.for_training()).unwrap();
+        let mut ema = Ema::resume(0.75, &network(), &generator(0.0, 0.5), device).unwrap();
+        ema.follow_generator(&on_device(&generator(4.0, 7.0)));
+        ema.follow_generator(&on_device(&generator(8.0, 9.0)));
+        // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running statistics are copied.
+        assert_eq!(ema.params().unwrap(), generator(2.75, 9.0));
     }
 }

@@ -39,46 +39,59 @@ impl LocalDiscriminator {
     ) -> Result<Self> {
         let on = device.for_training();
         let discriminator = network.discriminator(params, &on)?;
-        let adam = Optimiser::new(train.discriminator, device).resume(steps, adam)?;
+        let tensors = network.discriminator_tensors();
+        let adam = Optimiser::new(train.discriminator, device).resume(steps, adam, &discriminator, &tensors)?;
         Ok(Self { discriminator, adam, loss: train.loss, network: network.clone(), on })
     }
 
     /// One step on `real` and as many `fake` images; returns its loss.
-    #[must_use]
-    pub fn step(mut self, real: Vec<f32>, fake: Vec<f32>) -> (Self, f32) {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn step(mut self, real: Vec<f32>, fake: Vec<f32>) -> Result<(Self, f32)> {
         let (real, fake) = (self.images(real), self.images(fake));
         let n = real.dims()[0];
         let both = self.discriminator.forward(Tensor::cat(vec![real, fake], 0), None, Mode::train(2));
         let loss = self.loss.discriminator(both.clone().slice(..n), both.slice(n..));
         let grads = GradientsParams::from_grads(loss.backward(), &self.discriminator);
         self.discriminator = self.adam.step(self.discriminator, grads);
-        (self, loss.into_scalar())
+        let loss = layers::read(loss.inner())?[0];
+        Ok((self, loss))
     }
 
     /// The generator's loss for its `images`, and the gradient of that loss at the images.
-    pub fn feedback(&self, images: Vec<f32>) -> (f32, Vec<f32>) {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn feedback(&self, images: Vec<f32>) -> Result<(f32, Vec<f32>)> {
         self.gradient_of(images, |logits| self.loss.generator(logits))
     }
 
     /// Logits of `images`, `[n]`, positive for real.
-    pub fn logits(&self, images: Vec<f32>) -> Vec<f32> {
-        layers::values(self.discriminator.clone().no_grad().forward(self.images(images), None, Mode::TRAIN))
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn logits(&self, images: Vec<f32>) -> Result<Vec<f32>> {
+        layers::read(self.discriminator.clone().no_grad().forward(self.images(images), None, Mode::TRAIN))
     }
 
     /// The gradient of Σ coefficient · logit at `images`.
-    pub fn gradient(&self, images: Vec<f32>, coefficients: Vec<f32>) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn gradient(&self, images: Vec<f32>, coefficients: Vec<f32>) -> Result<Vec<f32>> {
         let n = coefficients.len();
         let coefficients = Tensor::<2>::from_data(TensorData::new(coefficients, [n, 1]), &self.on.burn);
-        self.gradient_of(images, |logits| (logits * coefficients).sum()).1
+        Ok(self.gradient_of(images, |logits| (logits * coefficients).sum())?.1)
     }
 
     /// A loss of the logits of `images`, and its gradient at the images.
-    fn gradient_of(&self, images: Vec<f32>, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> (f32, Vec<f32>) {
+    fn gradient_of(&self, images: Vec<f32>, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<(f32, Vec<f32>)> {
         let images = self.images(images).require_grad();
         let frozen = self.discriminator.clone().no_grad();
         let loss = loss(frozen.forward(images.clone(), None, Mode::TRAIN));
         let gradient = images.grad(&loss.backward()).expect("the logits depend on the images");
-        (loss.into_scalar(), self.network.images_of_tensor(gradient))
+        Ok((layers::read(loss.inner())?[0], self.network.images_of_tensor(gradient)?))
     }
 
     fn images(&self, values: Vec<f32>) -> Tensor<4> {
@@ -86,12 +99,18 @@ impl LocalDiscriminator {
     }
 
     /// The discriminator's tensors, without prefix.
-    pub fn params(&self) -> Params {
-        named_tensors(&self.discriminator, &self.network.discriminator_tensors())
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn params(&self) -> Result<Params> {
+        named_tensors(&self.discriminator, &self.network.discriminator_tensors(), self.on.device.order())
     }
 
     /// The state of the optimiser, for [`new`](Self::new).
-    pub fn optimiser_state(&self) -> Params {
-        self.adam.state()
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn optimiser_state(&self) -> Result<Params> {
+        self.adam.state(&self.discriminator, &self.network.discriminator_tensors())
     }
 }

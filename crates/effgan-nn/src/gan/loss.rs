@@ -4,8 +4,8 @@ use burn::tensor::activation::{log_sigmoid, relu};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::Device;
 use crate::networks::layers;
+use crate::{Device, Result};
 
 /// The loss that both networks minimise; D is the discriminator's logit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +36,15 @@ impl Loss {
 
     /// The generator's loss, given the discriminator's `logits` for its images, and the gradient at each logit; computed
     /// on `device`.
-    pub fn of_generator(self, logits: Vec<f32>, device: Device) -> (f32, Vec<f32>) {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn of_generator(self, logits: Vec<f32>, device: Device) -> Result<(f32, Vec<f32>)> {
         let (n, on) = (logits.len(), device.for_training());
         let logits = Tensor::<2>::from_data(TensorData::new(logits, [n, 1]), &on.burn).require_grad();
         let loss = self.generator(logits.clone());
         let gradient = logits.grad(&loss.backward()).expect("the loss depends on its logits");
-        (loss.into_scalar(), layers::values(gradient))
+        Ok((layers::read(loss.inner())?[0], layers::read(gradient)?))
     }
 
     /// The generator's loss.

@@ -2,6 +2,7 @@
 
 mod ema;
 mod gan_model;
+mod kept_images;
 mod local_discriminator;
 mod loss;
 mod sampler;
@@ -16,7 +17,7 @@ pub use local_discriminator::LocalDiscriminator;
 pub use loss::Loss;
 pub use sampler::recompute_statistics;
 pub use server_generator::ServerGenerator;
-pub use step::{Gan, Losses};
+pub use step::{Gan, Losses, PendingLosses};
 pub use train_config::TrainConfig;
 
 /// Name of the network that generates images.

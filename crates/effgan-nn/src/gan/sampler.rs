@@ -35,11 +35,11 @@ impl Sampler for GanSampler {
         self.network.latent_dim()
     }
 
-    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
+    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Result<Vec<u8>> {
         let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim()]), &self.on.burn);
         let labels = self.network.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.on));
         let images = self.generator.forward(z, labels.as_ref(), Mode::Evaluate);
-        self.network.images_of_tensor(images).into_iter().map(pixels::to_u8).collect()
+        Ok(self.network.images_of_tensor(images)?.into_iter().map(pixels::to_u8).collect())
     }
 }
 
@@ -69,7 +69,7 @@ pub fn recompute_statistics(network: &Network, generator: &Params, device: Devic
             // With momentum 1, 1/2, 1/3, … the running value is the mean over all batches.
             module.forward(z, labels.as_ref(), Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
         }
-        Ok(named_tensors(&module, &network.generator_tensors()))
+        named_tensors(&module, &network.generator_tensors(), device.order())
     })
 }
 
@@ -141,6 +141,6 @@ mod tests {
         let z = Streams::of_run(1).normal(Purpose::Latent, 0, BATCH * 4);
         let mut alone = vec![0.0; BATCH * 4];
         alone[..8].copy_from_slice(&z[..8]);
-        assert_eq!(sampler.draw(z, &[])[..2 * 64], sampler.draw(alone, &[])[..2 * 64]);
+        assert_eq!(sampler.draw(z, &[]).unwrap()[..2 * 64], sampler.draw(alone, &[]).unwrap()[..2 * 64]);
     }
 }

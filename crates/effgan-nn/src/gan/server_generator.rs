@@ -36,15 +36,19 @@ impl ServerGenerator {
     ) -> Result<Self> {
         let on = device.for_training();
         let generator = network.generator(params, &on)?;
-        let adam = Optimiser::new(train.generator, device).resume(steps, adam)?;
+        let adam =
+            Optimiser::new(train.generator, device).resume(steps, adam, &generator, &network.generator_tensors())?;
         Ok(Self { generator, adam, network: network.clone(), on })
     }
 
     /// Images `[n, c, h, w]` for z `[n, latent_dim]`, normalised as in training.
     ///
+    /// # Errors
+    /// When the device fails.
+    ///
     /// # Panics
     /// When the length of `z` is not a multiple of `latent_dim`.
-    pub fn images(&self, z: Vec<f32>) -> Vec<f32> {
+    pub fn images(&self, z: Vec<f32>) -> Result<Vec<f32>> {
         // A copy without gradients, whose running statistics are discarded.
         let generator = self.generator.valid();
         self.network.images_of_tensor(generator.forward(self.z(z).inner(), None, Mode::TRAIN))
@@ -72,12 +76,18 @@ impl ServerGenerator {
     }
 
     /// The generator's tensors, without prefix.
-    pub fn params(&self) -> Params {
-        named_tensors(&self.generator, &self.network.generator_tensors())
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn params(&self) -> Result<Params> {
+        named_tensors(&self.generator, &self.network.generator_tensors(), self.on.device.order())
     }
 
     /// The state of the optimiser, for [`new`](Self::new).
-    pub fn optimiser_state(&self) -> Params {
-        self.adam.state()
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn optimiser_state(&self) -> Result<Params> {
+        self.adam.state(&self.generator, &self.network.generator_tensors())
     }
 }

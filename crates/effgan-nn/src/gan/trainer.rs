@@ -1,6 +1,7 @@
 //! A [`Gan`] with the moving average of its generator, as a [`Trainer`].
 
-use super::{Ema, GENERATOR, Gan, Losses};
+use super::kept_images::KeptImages;
+use super::{Ema, GENERATOR, Gan, PendingLosses};
 use crate::model::{Batch, Part, Trainer};
 use crate::{Params, Purpose, Result, Streams};
 
@@ -15,14 +16,16 @@ pub(super) struct GanTrainer {
     /// Number of steps done.
     steps: u64,
     /// Losses of the steps that were not asked for yet.
-    losses: Vec<Losses>,
+    losses: Vec<PendingLosses>,
+    /// All images of the client, on a device that keeps them.
+    kept: Option<KeptImages>,
 }
 
 impl GanTrainer {
     /// Trains `gan`, with a moving average of its generator where `ema` is its decay.
     pub(super) fn new(gan: Gan, ema: Option<f32>) -> Self {
         let ema = ema.map(|decay| Ema::new(decay, &gan));
-        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new() }
+        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), kept: None }
     }
 
     fn gan(&self) -> &Gan {
@@ -35,11 +38,16 @@ impl GanTrainer {
 }
 
 impl Trainer for GanTrainer {
-    fn step(&mut self, Batch { images, labels }: Batch, streams: &Streams) -> Result<()> {
-        let network = self.gan().network();
-        let n = images.len() / network.image_len();
-        let z = streams.normal(Purpose::Latent, self.steps, n * network.latent_dim());
-        let (gan, losses) = self.take_gan().step(images, z, &labels);
+    fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()> {
+        let z = streams.normal(Purpose::Latent, self.steps, batch.indices.len() * self.gan().network().latent_dim());
+        if self.gan().device().keeps_images() && self.kept.is_none() {
+            self.kept = Some(KeptImages::new(&batch.from, self.gan()));
+        }
+        let real = match &self.kept {
+            Some(kept) => kept.images(batch.indices),
+            None => self.gan().images_on_device(batch.images()),
+        };
+        let (gan, losses) = self.take_gan().step_on(&real, z, &batch.labels());
         if let Some(ema) = &mut self.ema {
             ema.follow(&gan);
         }
@@ -50,27 +58,28 @@ impl Trainer for GanTrainer {
     }
 
     fn drain_losses(&mut self) -> Result<Vec<Vec<f32>>> {
-        Ok(self.losses.drain(..).map(|losses| vec![losses.discriminator, losses.generator]).collect())
+        let losses = PendingLosses::read(std::mem::take(&mut self.losses))?.into_iter();
+        Ok(losses.map(|losses| vec![losses.discriminator, losses.generator]).collect())
     }
 
-    fn into_params(mut self: Box<Self>, part: Part) -> Params {
+    fn into_params(mut self: Box<Self>, part: Part) -> Result<Params> {
         let gan = self.take_gan().without_optimisers();
         match (part, self.ema) {
             (Part::Averaged, _) => gan.params(),
-            (Part::Collected, None) => gan.generator().named_under(GENERATOR),
-            (Part::Collected, Some(ema)) => ema.params().named_under(GENERATOR),
+            (Part::Collected, None) => Ok(gan.generator()?.named_under(GENERATOR)),
+            (Part::Collected, Some(ema)) => Ok(ema.params()?.named_under(GENERATOR)),
         }
     }
 
-    fn state(&self) -> Params {
-        let ema = self.ema.as_ref().map(|ema| ema.params().named_under(EMA));
-        self.gan().training_state().merged_with(ema.unwrap_or_default())
+    fn state(&self) -> Result<Params> {
+        let average = self.ema.as_ref().map(|ema| Ok(ema.params()?.named_under(EMA))).transpose()?;
+        Ok(self.gan().training_state()?.merged_with(average.unwrap_or_default()))
     }
 
     fn restore(&mut self, state: &Params, steps: u64) -> Result<()> {
         let gan = self.take_gan().resume(state, steps as u32)?;
         if let Some(ema) = &mut self.ema {
-            *ema = Ema::resume(ema.decay(), &gan, &state.under(EMA))?;
+            *ema = Ema::resume(ema.decay(), gan.network(), &state.under(EMA), gan.device())?;
         }
         (self.gan, self.steps) = (Some(gan), steps);
         self.losses.clear();

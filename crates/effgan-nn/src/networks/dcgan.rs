@@ -12,8 +12,8 @@ use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
 use super::{MAX_PIXELS, Network};
-use crate::device::Placement;
-use crate::fused::{Activation, Geometry, MapShape};
+use crate::device::{Device, Placement};
+use crate::fused::{Activation, Geometry, MapShape, map_of_rows};
 use crate::{NnError, Params, Result};
 
 /// Slope of the discriminator's leaky ReLU below zero.
@@ -182,6 +182,8 @@ pub(crate) struct Generator {
     /// The map that the first convolution reads.
     #[module(skip)]
     bottom: MapShape,
+    #[module(skip)]
+    device: Device,
 }
 
 impl Generator {
@@ -198,14 +200,14 @@ impl Generator {
             norm,
             conv,
             bottom: maps[maps.len() - 1],
+            device: on.device,
         })
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
         let bottom = &self.bottom;
         let z = of_classes(self.embed.as_ref(), z, labels);
-        let (n, block) = (z.dims()[0], bottom.block());
-        let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
+        let x = map_of_rows(self.fc.forward(z), bottom, self.device);
         let x = norm_relu(self.norm[0].as_ref(), x, mode);
         let mut layers: Vec<&Conv> = self.conv.iter().flatten().collect();
         let to_image = layers.pop().expect("a dcgan has two stages at least");

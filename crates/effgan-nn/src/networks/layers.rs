@@ -5,12 +5,12 @@
 //! and their mode depends on the device instead of an explicit [`Mode`](super::Mode).
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, Transaction};
 
-use super::layout::Layout;
-use super::spec::{Init, TensorSpec, to_files};
-use crate::device::{Device, Placement};
-use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Side};
+use super::layout::{Layout, Order};
+use super::spec::{Init, TensorSpec, is_running_statistic, to_files};
+use crate::device::{self, Device, Placement};
+use crate::fused::{self, Activation, Convolution, Geometry, Side};
 use crate::{Array, Params, Result};
 
 /// x `[n, in]` ↦ x W + b `[n, out]`; weight in × out.
@@ -36,7 +36,7 @@ impl Linear {
     }
 }
 
-/// A convolution or a transposed convolution, with weight window × input channels × output channels of the geometry.
+/// A convolution or a transposed convolution, whose weight is a [window](Layout::Window) of the geometry.
 #[derive(Module, Debug)]
 pub(crate) struct Conv {
     weight: Param<Tensor<3>>,
@@ -93,19 +93,6 @@ pub(crate) fn layer_tensors(
     [TensorSpec::new(format!("{name}.weight"), shape, init).laid_out(layout), bias]
 }
 
-/// Images `[n, c, h, w]` as feature maps. Images have fewer channels than a block, so that the channels of a pixel
-/// become contiguous.
-pub(crate) fn map_of_images(images: Tensor<4>) -> Tensor<4> {
-    let [n, channels, height, width] = images.dims();
-    images.reshape([n, channels, 1, height * width]).permute([0, 2, 3, 1])
-}
-
-/// Feature maps of shape `map` as `[n, c, h, w]`.
-pub(crate) fn images_of_map(maps: Tensor<4>, map: &MapShape) -> Tensor<4> {
-    let n = maps.dims()[0];
-    maps.permute([0, 1, 3, 2]).reshape([n, map.channels, map.height, map.width])
-}
-
 /// The values of matrices `[rows, columns]`, one after the other, with rows and columns exchanged.
 pub(crate) fn transposed(matrices: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
     if rows == 1 || columns == 1 {
@@ -135,35 +122,95 @@ pub(crate) fn tensor<const D: usize>(array: &Array, on: &Placement) -> Tensor<D>
     Tensor::from_data(TensorData::new(array.values().to_vec(), array.shape.clone()), &on.burn)
 }
 
+/// The value of each of `tensors`, which have one, in one transfer from the device.
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn scalars(tensors: impl Iterator<Item = Tensor<1>>) -> Result<Vec<f32>> {
+    let transaction = tensors.fold(Transaction::default(), Transaction::register);
+    Ok(transaction
+        .try_execute()
+        .map_err(|error| device::failure(&error))?
+        .into_iter()
+        .map(|data| in_f32(data)[0])
+        .collect())
+}
+
 /// The values of a tensor, row-major.
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor.try_into_data().map_err(|error| device::failure(&error)).map(in_f32)
+}
+
+fn in_f32(data: TensorData) -> Vec<f32> {
+    data.try_into_vec().expect("networks compute in f32")
+}
+
+/// [`read`] in tests, where no device fails.
+#[cfg(test)]
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("the CPU backend computes in f32")
+    read(tensor).unwrap()
 }
 
 /// All tensors of `module`, parameters and running statistics, by dotted name and in the layouts of files. `tensors` is
-/// its table.
-pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Params {
-    to_files(&raw_tensors(module), tensors)
+/// its table and `memory` that of its device, which they leave in one transfer.
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec], memory: Order) -> Result<Params> {
+    read_named(tensors_of(module), tensors, memory)
 }
 
-/// All tensors of `module` by dotted name, in the layouts of the kernels.
-pub(crate) fn raw_tensors<M: Module>(module: &M) -> Params {
-    let mut names = Names { path: Path::default(), params: Params::new() };
+/// A tensor of a module on its device, which records nothing about it.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedTensor {
+    /// Dotted name.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Tensor<1>,
+}
+
+/// All tensors of `module`, in the order in which it is visited.
+pub(crate) fn tensors_of<M: Module>(module: &M) -> Vec<NamedTensor> {
+    let mut found = Tensors::default();
     // `valid` also brings running statistics up to date.
-    module.valid().visit(&mut names);
-    names.params
+    module.valid().visit(&mut found);
+    found.tensors
 }
 
-/// Collects the tensors of a module by name.
-struct Names {
+/// Reads `found`, the [tensors of a module](tensors_of), in one transfer. `tensors` is the module's table.
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn read_named(found: Vec<NamedTensor>, tensors: &[TensorSpec], memory: Order) -> Result<Params> {
+    let values = found.iter().map(|tensor| tensor.values.clone());
+    let data = values
+        .fold(Transaction::default(), Transaction::register)
+        .try_execute()
+        .map_err(|error| device::failure(&error))?;
+    let array = |(tensor, data): (NamedTensor, TensorData)| (tensor.name, Array::new(tensor.shape, in_f32(data)));
+    Ok(to_files(&found.into_iter().zip(data).map(array).collect(), tensors, memory))
+}
+
+/// Those of the module's `tensors` that are trained, in the order in which it is visited.
+pub(crate) fn trained<'a, M: Module>(module: &M, tensors: &'a [TensorSpec]) -> Vec<&'a TensorSpec> {
+    let found = tensors_of(module).into_iter().filter(|found| !is_running_statistic(&found.name));
+    found.filter_map(|found| tensors.iter().find(|spec| spec.name == found.name)).collect()
+}
+
+/// Collects the tensors of a module.
+#[derive(Default)]
+struct Tensors {
     path: Path,
-    params: Params,
+    tensors: Vec<NamedTensor>,
 }
 
-impl ModuleVisitor for Names {
+impl ModuleVisitor for Tensors {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        self.params.insert(self.path.name(), Array::new(tensor.dims(), values(tensor)));
+        let (name, tensor) = (self.path.name(), param.val());
+        self.tensors.push(NamedTensor { name, shape: tensor.dims().to_vec(), values: tensor.reshape([-1]) });
     }
 
     fn enter_module(&mut self, name: &str, container: &str) {

@@ -7,11 +7,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
-use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
+use super::layers::{Conv, Linear, layer_tensors};
 use super::layout::Layout;
-use super::spec::{Init, TensorSpec, check, to_kernels};
+use super::spec::{Init, TensorSpec, check, to_memory};
 use crate::device::Placement;
-use crate::fused::{Activation, Geometry, MapShape};
+use crate::fused::{Activation, Geometry, MapShape, images_of_map, map_of_images};
 use crate::{Params, Result};
 
 /// Length of a feature vector.
@@ -55,7 +55,7 @@ pub(crate) struct LeNet {
 impl LeNet {
     pub(crate) fn load(params: &Params, on: &Placement) -> Result<Self> {
         check(params, &lenet_tensors())?;
-        let params = &to_kernels(params, &lenet_tensors())?;
+        let params = &to_memory(params, &lenet_tensors(), on.device.order())?;
         let first = Geometry::of_conv(IMAGE, 6, 5, 1, 2);
         let second = Geometry::of_conv(halved(&first.output), 16, 5, 1, 0);
         Ok(Self {

@@ -24,17 +24,21 @@ use serde::{Deserialize, Serialize};
 pub(crate) use conditional::{Labels, labels_tensor};
 pub use dcgan::DcganConfig;
 pub use inception::{INCEPTION_FEATURES, INCEPTION_SIDE, Inception, inception_tensors};
-pub(crate) use layers::{named_tensors, raw_tensors};
+pub(crate) use layers::named_tensors;
+#[cfg(all(test, feature = "gpu"))]
+pub(crate) use layout::Layout;
+pub(crate) use layout::Order;
 pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
 pub(crate) use norm::Mode;
 pub use norm::NormKind;
-pub use norm::is_running_statistic;
 pub use resnet::ResnetConfig;
 pub(crate) use resnet_classifier::ResnetClassifier;
 pub use resnet_classifier::{RESNET_FEATURES, ResnetShape};
-pub use spec::{Init, TensorSpec, check, init, num_bytes};
-pub(crate) use spec::{to_files, to_kernels};
+#[cfg(test)]
+pub(crate) use spec::to_files;
+use spec::to_memory;
+pub use spec::{Init, TensorSpec, check, init, is_running_statistic, num_bytes};
 
 use self::flop::LayerCost;
 use crate::device::Placement;
@@ -178,9 +182,12 @@ impl Network {
     }
 
     /// The images `[n, c, h, w]` of a [tensor](Self::tensor_of_images).
-    pub(crate) fn images_of_tensor(&self, tensor: Tensor<4>) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn images_of_tensor(&self, tensor: Tensor<4>) -> Result<Vec<f32>> {
         let [channels, height, width] = self.image_shape;
-        layers::transposed(layers::values(tensor), height * width, channels)
+        Ok(layers::transposed(layers::read(tensor)?, height * width, channels))
     }
 
     /// Tensors of the generator.
@@ -215,7 +222,7 @@ impl Network {
 
     pub(crate) fn generator(&self, params: &Params, on: &Placement) -> Result<Generator> {
         check(params, &self.generator_tensors())?;
-        let params = &to_kernels(params, &self.generator_tensors())?;
+        let params = &to_memory(params, &self.generator_tensors(), on.device.order())?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self, params, on)?)),
             NetworkConfig::Resnet(resnet) => Ok(Generator::Resnet(resnet::Generator::load(resnet, self, params, on)?)),
@@ -224,7 +231,7 @@ impl Network {
 
     pub(crate) fn discriminator(&self, params: &Params, on: &Placement) -> Result<Discriminator> {
         check(params, &self.discriminator_tensors())?;
-        let params = &to_kernels(params, &self.discriminator_tensors())?;
+        let params = &to_memory(params, &self.discriminator_tensors(), on.device.order())?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => {
                 Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self, params, on)?))

@@ -62,12 +62,6 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
     }
 }
 
-/// Whether the tensor `name` is a running statistic of a batch norm or a spectral norm, which is averaged but not
-/// optimised.
-pub fn is_running_statistic(name: &str) -> bool {
-    [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
-}
-
 /// A normalisation layer.
 #[derive(Module, Debug)]
 pub(crate) enum Norm {

@@ -9,7 +9,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::device::Device;
+use super::Order;
+use crate::device::{Device, Placement};
 use crate::fused::{self, Activation, BLOCK, Convolution, Geometry, MapShape, Side};
 
 /// The resampling of a map.
@@ -24,12 +25,14 @@ pub(crate) enum Resample {
 }
 
 /// A convolution with an odd kernel, padding that keeps the size, and resampling.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resampled {
     geometry: Geometry,
     from: Side,
     resample: Resample,
     device: Device,
+    /// [`sums_of_taps`] where it resamples.
+    sums: Option<Tensor<2>>,
 }
 
 impl Resampled {
@@ -48,7 +51,9 @@ impl Resampled {
             Resample::Up => (Geometry::of_conv_transpose(input, outputs, kernel + 1, 2, padding), Side::Output),
             Resample::Down => (Geometry::of_conv(input, outputs, kernel + 1, 2, padding), Side::Input),
         };
-        Self { geometry, from, resample, device }
+        let sums = |backwards| sums_of_taps(kernel, backwards, &device.for_inference());
+        let sums = (resample != Resample::Same).then(|| sums(resample == Resample::Up));
+        Self { geometry, from, resample, device, sums }
     }
 
     /// Shape of the resulting maps.
@@ -56,7 +61,15 @@ impl Resampled {
         *self.geometry.map(self.from.other())
     }
 
-    /// act(convolution of `x` + `bias`) with `weights` `[k · k, channels of x, outputs]`.
+    /// The axis of the weights that the outputs are on.
+    pub(crate) fn outputs_axis(&self) -> usize {
+        match self.device.order() {
+            Order::Kernels => 2,
+            Order::Whole => 0,
+        }
+    }
+
+    /// act(convolution of `x` + `bias`), where `weights` are a [window](super::layout::Layout::Window) of the channels of `x` and the outputs.
     pub(crate) fn forward(
         &self,
         x: Tensor<4>,
@@ -64,28 +77,36 @@ impl Resampled {
         bias: Tensor<1>,
         activation: Activation,
     ) -> Tensor<4> {
+        let order = self.device.order();
+        let (taps, [a, b]) = (order.taps_axis(), order.channel_axes());
         let weights = match (self.resample, self.from) {
             (Resample::Same, Side::Input) => weights,
-            (Resample::Same, Side::Output) => weights.flip([0]).swap_dims(1, 2),
-            (Resample::Up, _) => widened(weights, true).swap_dims(1, 2),
-            (Resample::Down, _) => widened(weights, false) * 0.25,
+            (Resample::Same, Side::Output) => weights.flip([taps]).swap_dims(a, b),
+            (Resample::Up, _) => self.widened(weights).swap_dims(a, b),
+            (Resample::Down, _) => self.widened(weights) * 0.25,
         };
         let how = Convolution { geometry: self.geometry, from: self.from, activation, device: self.device };
         fused::convolve(x, weights, bias, how)
     }
-}
 
-/// The taps `[(k + 1)², a, b]` of the combined operation, but for the factor of the average, given weights
-/// `[k · k, a, b]`.
-fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
-    let [taps, a, b] = weights.dims();
-    let kernel = taps.isqrt();
-    let sums = sums_of_taps(kernel, backwards, &weights.device());
-    sums.matmul(weights.reshape([taps, a * b])).reshape([(kernel + 1) * (kernel + 1), a, b])
+    /// The window of (k + 1)² taps of the combined operation, but for the factor of the average, given one of k².
+    fn widened(&self, weights: Tensor<3>) -> Tensor<3> {
+        let sums = self.sums.clone().expect("made for a layer that resamples");
+        let records = weights.device() != sums.device();
+        let sums = if records { Tensor::from_inner(sums) } else { sums };
+        let [wider, taps] = sums.dims();
+        match self.device.order() {
+            Order::Kernels => {
+                let [_, inputs, outputs] = weights.dims();
+                sums.matmul(weights.reshape([taps, inputs * outputs])).reshape([wider, inputs, outputs])
+            }
+            Order::Whole => sums.unsqueeze().matmul(weights),
+        }
+    }
 }
 
 /// A matrix `[(k + 1)², k²]` of zeros and ones that sums taps into those of the wider window.
-fn sums_of_taps(kernel: usize, backwards: bool, device: &burn::tensor::Device) -> Tensor<2> {
+fn sums_of_taps(kernel: usize, backwards: bool, on: &Placement) -> Tensor<2> {
     let along_axis = |wide: usize, tap: usize| {
         let wide = if backwards { kernel - wide } else { wide };
         wide == tap || wide == tap + 1
@@ -96,7 +117,7 @@ fn sums_of_taps(kernel: usize, backwards: bool, device: &burn::tensor::Device) -
         along_axis(wide / wider, tap / kernel) && along_axis(wide % wider, tap % kernel)
     };
     let values: Vec<f32> = (0..wider * wider * kernel * kernel).map(|i| f32::from(u8::from(taken(i)))).collect();
-    Tensor::from_data(TensorData::new(values, [wider * wider, kernel * kernel]), device)
+    Tensor::from_data(TensorData::new(values, [wider * wider, kernel * kernel]), &on.burn)
 }
 
 #[cfg(test)]
@@ -105,7 +126,8 @@ mod tests {
     use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions};
 
     use super::*;
-    use crate::networks::layers::{images_of_map, values};
+    use crate::fused::images_of_map;
+    use crate::networks::layers::values;
     use crate::{Purpose, Streams};
 
     fn noise<const D: usize>(dims: [usize; D], which: u64) -> Tensor<D> {

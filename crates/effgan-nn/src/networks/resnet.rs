@@ -20,7 +20,7 @@ use super::spec::{Init, TensorSpec};
 use super::spectral_norm::{SpectralConv, SpectralLinear};
 use super::{MAX_PIXELS, Network};
 use crate::device::{Device, Placement};
-use crate::fused::{self, Activation, MapShape};
+use crate::fused::{self, Activation, MapShape, map_of_rows};
 use crate::{NnError, Params, Result};
 
 /// Side of the generator's first map.
@@ -294,6 +294,8 @@ pub(crate) struct Generator {
     /// The map that the first block reads.
     #[module(skip)]
     bottom: MapShape,
+    #[module(skip)]
+    device: Device,
 }
 
 impl Generator {
@@ -309,13 +311,13 @@ impl Generator {
             norm: Norm::load(config.norm, params, "norm", config.map(side), on)?,
             conv: Conv::load(to_image, params, "conv", on)?,
             bottom: config.map(START),
+            device: on.device,
         })
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
         let z = of_classes(self.embed.as_ref(), z, labels);
-        let (n, block) = (z.dims()[0], self.bottom.block());
-        let x = self.fc.forward(z).reshape([n, self.bottom.channels / block, self.bottom.pixels(), block]);
+        let x = map_of_rows(self.fc.forward(z), &self.bottom, self.device);
         let x = self.block.iter().fold(x, |x, block| block.forward(x, mode));
         let x = norm_relu(self.norm.as_ref(), x, mode);
         self.conv.forward(x, Activation::Tanh)

@@ -9,12 +9,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::layers::{Conv, Linear, layer_tensors, map_of_images};
+use super::layers::{Conv, Linear, layer_tensors};
 use super::layout::Layout;
-use super::spec::{Init, TensorSpec, check, to_kernels};
+use super::spec::{Init, TensorSpec, check, to_memory};
 use super::{MAX_CLASSES, MAX_PIXELS};
 use crate::device::{Device, Placement};
-use crate::fused::{self, Activation, Geometry, MapShape};
+use crate::fused::{self, Activation, Geometry, MapShape, map_of_images};
 use crate::{NnError, Params, Result};
 
 /// Length of a feature vector: channels of the last map.
@@ -137,7 +137,7 @@ impl ResnetClassifier {
     pub(crate) fn load(shape: &ResnetShape, params: &Params, on: &Placement) -> Result<Self> {
         shape.check()?;
         check(params, &shape.tensors())?;
-        let params = &to_kernels(params, &shape.tensors())?;
+        let params = &to_memory(params, &shape.tensors(), on.device.order())?;
         let stages = shape.stages();
         let stage = stages.iter().enumerate().map(|(i, stage)| Conv::load(*stage, params, &format!("stage{i}"), on));
         let block = |(i, stage): (usize, &Geometry)| {

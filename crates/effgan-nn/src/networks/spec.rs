@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
 
-use super::layout::Layout;
+use super::layout::{Layout, Order};
 use crate::{Array, NnError, Params, Result};
 
 /// Initial values of a tensor.
@@ -43,6 +43,12 @@ impl TensorSpec {
     }
 }
 
+/// Whether the tensor `name` is a running statistic of a batch norm or a spectral norm, which is averaged but not
+/// optimised.
+pub fn is_running_statistic(name: &str) -> bool {
+    [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
+}
+
 /// Draws initial values for all `tensors`, in their order.
 pub fn init(tensors: &[TensorSpec], rng: &mut impl Rng) -> Params {
     tensors.iter().map(|tensor| (tensor.name.clone(), initial_values(tensor, rng))).collect()
@@ -76,19 +82,19 @@ pub fn check(params: &Params, tensors: &[TensorSpec]) -> Result<()> {
     }
 }
 
-/// Converts `params`, which must pass [`check`], to the layouts of the kernels.
-pub(crate) fn to_kernels(params: &Params, tensors: &[TensorSpec]) -> Result<Params> {
-    let laid_out = |spec: &TensorSpec| Ok((spec.name.clone(), spec.layout.to_kernels(params.get(&spec.name)?)));
+/// Converts `params`, which must pass [`check`], to the layouts of a memory.
+pub(crate) fn to_memory(params: &Params, tensors: &[TensorSpec], memory: Order) -> Result<Params> {
+    let laid_out = |spec: &TensorSpec| Ok((spec.name.clone(), spec.layout.to_memory(params.get(&spec.name)?, memory)));
     tensors.iter().map(laid_out).collect()
 }
 
-/// Converts `params` from the layouts of the kernels to those of files.
+/// Converts `params` from the layouts of a memory to those of files.
 ///
 /// # Panics
 /// When one of `tensors` is missing.
-pub(crate) fn to_files(params: &Params, tensors: &[TensorSpec]) -> Params {
+pub(crate) fn to_files(params: &Params, tensors: &[TensorSpec], memory: Order) -> Params {
     let array = |name| params.get(name).expect("the modules have the tensors of their table");
-    tensors.iter().map(|spec| (spec.name.clone(), spec.layout.to_files(array(&spec.name)))).collect()
+    tensors.iter().map(|spec| (spec.name.clone(), spec.layout.to_files(array(&spec.name), memory))).collect()
 }
 
 /// Size of all `tensors` in bytes.

@@ -49,27 +49,30 @@ fn running(params: &Params, name: &str, field: &str, on: &Placement) -> Result<R
     Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, on)))
 }
 
-/// `weight`, whose last axis is the outputs, divided by its σ.
+/// `weight` divided by its σ. Its outputs are on its first or its last axis.
 fn normalised<const D: usize>(
     weight: Tensor<D>,
+    outputs_axis: usize,
     u: &RunningState<Tensor<1>>,
     v: &RunningState<Tensor<1>>,
     mode: Mode,
 ) -> Tensor<D> {
     let dims = weight.dims();
-    let outputs = dims[D - 1];
-    let matrix = weight.reshape([dims.iter().product::<usize>() / outputs, outputs]);
-    let of_outputs = |u: Tensor<1>| u.unsqueeze_dim::<2>(0);
-    let of_inputs = |v: Tensor<1>| v.unsqueeze_dim::<2>(1);
+    let (outputs, inputs) = (dims[outputs_axis], dims.iter().product::<usize>() / dims[outputs_axis]);
+    // The axes of the matrix.
+    let (shape, across, down) = if outputs_axis == 0 { ([outputs, inputs], 0, 1) } else { ([inputs, outputs], 1, 0) };
+    let matrix = weight.reshape(shape);
+    let of_outputs = |u: Tensor<1>| u.unsqueeze_dim::<2>(down);
+    let of_inputs = |v: Tensor<1>| v.unsqueeze_dim::<2>(across);
     if matches!(mode, Mode::Train { .. }) {
         let fixed = matrix.clone().detach();
-        let new_v = unit((fixed.clone() * of_outputs(u.value_sync())).sum_dim(1).flatten(0, 1));
-        u.update(unit((fixed * of_inputs(new_v.clone())).sum_dim(0).flatten(0, 1)));
+        let new_v = unit((fixed.clone() * of_outputs(u.value_sync())).sum_dim(across).flatten(0, 1));
+        u.update(unit((fixed * of_inputs(new_v.clone())).sum_dim(down).flatten(0, 1)));
         v.update(new_v);
     }
     // Axis by axis: Burn divides the sum over all values of a large tensor by the number of threads, which would change
     // bits.
-    let sigma = (matrix.clone() * of_inputs(v.value_sync()) * of_outputs(u.value_sync())).sum_dim(0).sum_dim(1);
+    let sigma = (matrix.clone() * of_inputs(v.value_sync()) * of_outputs(u.value_sync())).sum_dim(down).sum_dim(across);
     (matrix / sigma).reshape(dims)
 }
 
@@ -108,7 +111,8 @@ impl SpectralConv {
     }
 
     pub(crate) fn forward(&self, x: Tensor<4>, activation: Activation, mode: Mode) -> Tensor<4> {
-        let weight = normalised(self.weight_orig.val(), &self.weight_u, &self.weight_v, mode);
+        let outputs = self.how.outputs_axis();
+        let weight = normalised(self.weight_orig.val(), outputs, &self.weight_u, &self.weight_v, mode);
         self.how.forward(x, weight, self.bias.val(), activation)
     }
 }
@@ -145,7 +149,7 @@ impl SpectralLinear {
 
     /// The normalised weight, `[inputs, outputs]`.
     fn weight(&self, mode: Mode) -> Tensor<2> {
-        normalised(self.weight_orig.val(), &self.weight_u, &self.weight_v, mode)
+        normalised(self.weight_orig.val(), 1, &self.weight_u, &self.weight_v, mode)
     }
 
     /// x `[n, inputs]` ↦ x W / σ + b `[n, outputs]`.
@@ -182,13 +186,13 @@ mod tests {
         let (u, v) = (vector([0.5, 2.0]), vector([0.0, 0.0]));
         let mut normed = Vec::new();
         for _ in 0..10 {
-            normed = values(normalised(matrix.clone(), &u, &v, Mode::TRAIN));
+            normed = values(normalised(matrix.clone(), 1, &u, &v, Mode::TRAIN));
         }
         // Ten iterations leave (1/3)²⁰ of the start's error.
         for (ours, expected) in normed.iter().zip([cos, -sin / 3.0, sin, cos / 3.0]) {
             assert!((ours - expected).abs() < 1e-6, "{ours} is not {expected}");
         }
         // Evaluation leaves the vectors as they are.
-        assert_eq!(values(normalised(matrix, &u, &v, Mode::Evaluate)), normed);
+        assert_eq!(values(normalised(matrix, 1, &u, &v, Mode::Evaluate)), normed);
     }
 }

@@ -8,10 +8,10 @@ use effgan_data::datasets::Reading;
 use effgan_data::{DatasetConfig, ImageFiles};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
-use effgan_nn::Device;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Hardware;
 use super::inputs::jobs_or_cores;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -51,10 +51,10 @@ pub fn evaluate(
     reference: Option<Against>,
     choice: NetworkChoice,
     n: Option<usize>,
-    jobs: Option<usize>,
+    on: Hardware,
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
-    let (jobs, device) = (jobs_or_cores(jobs)?, Device::cpu()?);
+    let (jobs, device) = (jobs_or_cores(on.jobs)?, on.device.open()?);
     let (opened, files);
     let (images, name) = match scored {
         Scored::Images(pixels, [_, shape @ ..]) => (Images::in_memory(pixels, *shape)?, "images".into()),

@@ -9,14 +9,14 @@ use effgan_nn::params;
 use toml::{Table, Value};
 
 use super::typed::shown;
-use super::{Config, FederationConfig, NetworkName};
+use super::{Config, FederationConfig, NetworkName, RunConfig};
 
 impl Config {
     /// SHA-256, as hex, of everything that the bits of a run's rounds depend on.
     ///
     /// A resumed run may change what is left out: the name, where the images and a feature network lie, the memory to read them and whether they are cached, the number of
     /// rounds (unless the learning rate depends on it), what happens to clients that fail, send too large values or are
-    /// absent and to members that are flagged or too large, and which checkpoints are kept.
+    /// absent and to members that are flagged or too large, which checkpoints are kept, and the device.
     pub fn identity(&self) -> String {
         params::sha256(self.what_is_fixed().to_toml().as_bytes())
     }
@@ -47,6 +47,7 @@ impl Config {
             *file = PathBuf::new();
         }
         config.checkpoint = CheckpointConfig::default();
+        config.run = RunConfig::default();
         let FederationConfig { sites, deadline, label_counts, .. } = FederationConfig::default();
         config.federation = FederationConfig { sites, deadline, label_counts, ..config.federation };
         let AggregationConfig { max_norm, max_value, max_share, flagged, on_failure, min_clients, .. } =
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     /// The keys that a resumed run may change: docs/reliability.md has this list, too.
-    const MAY_CHANGE: [&str; 17] = [
+    const MAY_CHANGE: [&str; 18] = [
         "aggregation.flagged",
         "aggregation.max_norm",
         "aggregation.max_share",
@@ -137,6 +138,7 @@ mod tests {
         "federation.label_counts",
         "federation.sites",
         "name",
+        "run.device",
     ];
 
     #[test]

@@ -24,7 +24,7 @@ use effgan_fl::{
 };
 use effgan_nn::gan::GanModel;
 use effgan_nn::networks::{Network, NetworkConfig};
-use effgan_nn::{Purpose, Streams};
+use effgan_nn::{Device, DeviceName, Purpose, Streams};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::check::check_name;
@@ -63,6 +63,22 @@ pub struct Config {
     pub evaluation: EvaluationConfig,
     /// Which states are kept, and how often: the `[checkpoint]` table.
     pub checkpoint: CheckpointConfig,
+    /// What the run is computed on: the `[run]` table.
+    #[serde(skip_serializing_if = "is_default")]
+    pub run: RunConfig,
+}
+
+/// The `[run]` table. It has to do with this machine alone: sites do not get it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What trains, samples and scores.
+    #[serde(default)]
+    pub device: DeviceName,
+}
+
+fn is_default(run: &RunConfig) -> bool {
+    *run == RunConfig::default()
 }
 
 /// The `[evaluation]` table.
@@ -136,6 +152,16 @@ impl Config {
         FailurePolicy { bounds, ..policy }
     }
 
+    /// What the run is computed on, in the precision of its training.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage) when this machine has no such device, or the device does not have the precision.
+    pub fn device(&self) -> Result<Device> {
+        let device = self.run.device.open()?;
+        self.local.device(device)?;
+        Ok(device)
+    }
+
     /// Loads the data set, with labels in the order of `federation.classes` where that is given. Decoded pictures are kept in the user's
     /// cache folder, where `dataset.cache` allows it.
     ///
@@ -153,7 +179,7 @@ impl Config {
         self.dataset.read(self.federation.classes.as_deref(), &Reading::reported_to(report).with_cache_of_user())
     }
 
-    /// The config as it is sent to sites: without paths of the server, whether it keeps decoded pictures, and the names of the other sites.
+    /// The config as it is sent to sites: without paths and device of the server, whether it keeps decoded pictures, and the names of the other sites.
     #[must_use]
     pub fn for_sites(&self) -> Self {
         let mut config = self.clone();
@@ -161,6 +187,7 @@ impl Config {
         config.dataset.cache = true;
         config.evaluation.features = None;
         config.federation.sites = None;
+        config.run = RunConfig::default();
         config
     }
 

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 /// Maximum number of bytes of a config; the longest in this repository has 2,000.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint, run";
 
 /// Reads a text file of at most 1 MiB, as configs and certificates are; a pipe will do.
 ///
@@ -98,6 +98,7 @@ impl Config {
             federation: take_or_empty(&mut table, "federation")?,
             evaluation: take_or_empty(&mut table, "evaluation")?,
             checkpoint: take_or_empty(&mut table, "checkpoint")?,
+            run: take_or_empty(&mut table, "run")?,
         };
         match table.keys().next() {
             Some(key) => {

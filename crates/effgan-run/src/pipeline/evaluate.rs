@@ -19,8 +19,9 @@ const SEED: u64 = 1;
 /// # Errors
 /// When the run has no model, or there is no feature network for its images.
 pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluation> {
-    let Execution { device, jobs, stop, .. } = execution;
+    let Execution { jobs, stop, .. } = execution;
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
+    let device = config.device()?;
     let dataset = config.load_dataset()?;
     let how = Training { device, jobs, progress: &|_, _, _| {}, stop };
     let network = FeatureNet::required_for(&dataset, config.evaluation.features.as_ref(), how)?;

@@ -4,16 +4,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use effgan_fl::FlError;
-use effgan_nn::Device;
 
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 
-/// How a run is executed. Of all this, its result depends on the device alone.
+/// How a run is executed. Its result depends on none of this.
 #[derive(Clone, Copy)]
 pub struct Execution<'a> {
-    /// What trains, samples and scores.
-    pub device: Device,
     /// Threads, ≥ 1.
     pub jobs: usize,
     /// Is told what the run does.
@@ -25,12 +22,9 @@ pub struct Execution<'a> {
 }
 
 impl<'a> Execution<'a> {
-    /// On the [CPU](Device::cpu).
-    ///
-    /// # Errors
-    /// When this processor does not have the instruction set that the environment names.
-    pub fn on_cpu(jobs: usize, progress: &'a Progress, stop: &'a AtomicBool) -> Result<Self> {
-        Ok(Self { device: Device::cpu()?, jobs, progress, stop, config_file: None })
+    /// With `jobs` threads, which are at least 1.
+    pub fn new(jobs: usize, progress: &'a Progress, stop: &'a AtomicBool) -> Self {
+        Self { jobs, progress, stop, config_file: None }
     }
 
     /// The same, of a config that was read from `file`.

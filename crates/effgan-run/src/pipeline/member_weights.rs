@@ -78,7 +78,7 @@ impl Run<'_> {
     }
 
     fn first_samples(&self, generator: &Params, jobs: usize) -> Result<Vec<u8>> {
-        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.execution.device, jobs);
+        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.device, jobs);
         Ok(sample(self.model, &[1.0], &|_| Ok(generator.clone()), &draw)?)
     }
 

@@ -23,7 +23,7 @@ use std::time::Instant;
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, Roster, ServerState};
 use effgan_nn::gan::GanModel;
-use effgan_nn::{Model, Params, params};
+use effgan_nn::{Device, Model, Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::adopt_rounds::adopt_rounds;
@@ -68,6 +68,7 @@ struct Run<'a> {
     dir: RunDir,
     checkpoints: Checkpoints,
     execution: Execution<'a>,
+    device: Device,
     /// Whether a round has changed the server's generator.
     averaged: bool,
     seconds: Seconds,
@@ -103,7 +104,7 @@ struct Notes {
 
 impl<'a> Run<'a> {
     fn new(config: &'a Config, inputs: &'a RunInputs, dir: RunDir, execution: Execution<'a>) -> Self {
-        let RunInputs { data, roster, model, algorithm, scorer } = inputs;
+        let RunInputs { data, roster, model, algorithm, scorer, device } = inputs;
         let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));
@@ -117,6 +118,7 @@ impl<'a> Run<'a> {
             dir,
             checkpoints,
             execution,
+            device: *device,
             averaged: false,
             seconds: Seconds::default(),
             scores: Vec::new(),

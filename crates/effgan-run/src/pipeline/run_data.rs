@@ -6,7 +6,7 @@ use effgan_data::control_chars::without_control;
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
 use effgan_metrics::spread;
-use effgan_nn::{Device, Model, params};
+use effgan_nn::{Model, params};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -28,14 +28,13 @@ pub(super) enum RunData {
 pub(super) const SITES: &str = "sites.json";
 
 impl RunData {
-    /// Reads the data set of `config`, whose clients are to train on `device`, and splits it by the config's partition. The listener of
-    /// `progress` is told of the reading.
+    /// Reads the data set of `config` and splits it by the config's partition. The listener of `progress` is told of the reading.
     ///
     /// # Errors
-    /// A config that cannot be simulated, or not on this device; data that cannot be read or split.
-    pub(super) fn load(config: &Config, device: Device, progress: &Progress) -> Result<Self> {
+    /// A config that cannot be simulated, or not on this machine; data that cannot be read or split.
+    pub(super) fn load(config: &Config, progress: &Progress) -> Result<Self> {
         config.check_simulated()?;
-        config.local.device(device)?;
+        config.device()?;
         let dataset = config.read_dataset(&|report| progress.report(report))?;
         let partition = Self::partition(config, &dataset)?;
         Ok(Self::Simulated(Box::new(dataset), partition))
@@ -214,16 +213,13 @@ fn majority(config: &Config, roster: &Roster) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::Isa;
-
     use super::*;
 
     #[test]
-    fn a_precision_that_the_processor_lacks_is_refused_before_data_are_read() {
-        let settings = [r#"dataset={ name = "mnist", dir = "/nowhere" }"#, "local.precision=bf16"].map(String::from);
+    fn a_device_that_is_missing_is_refused_before_data_are_read() {
+        let settings = [r#"dataset={ name = "mnist", dir = "/nowhere" }"#, "run.device=gpu:255"].map(String::from);
         let config = Config::parse(include_str!("../../tests/tiny.toml"), &settings).unwrap();
-        let error =
-            RunData::load(&config, Device::cpu_with(Isa::PORTABLE), &Progress::events(|_| {})).err().unwrap().line();
-        assert!(error.starts_with("local.precision = bf16 needs a processor with "), "{error}");
+        let error = RunData::load(&config, &Progress::events(|_| {})).err().unwrap().line();
+        assert!(error.starts_with("device = gpu:255 is not "), "{error}");
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct RunInputs {
     pub(super) model: Arc<GanModel>,
     pub(super) algorithm: Box<dyn Algorithm>,
     pub(super) scorer: Scorer,
+    /// What trains, samples and scores.
+    pub(super) device: Device,
 }
 
 impl RunInputs {
@@ -33,7 +35,7 @@ impl RunInputs {
     /// # Errors
     /// As [`RunData::load`] and [`new`](Self::new).
     pub(super) fn load(config: &Config, execution: Execution) -> Result<Self> {
-        Self::new(config, RunData::load(config, execution.device, execution.progress)?, execution)
+        Self::new(config, RunData::load(config, execution.progress)?, execution)
     }
 
     /// Derives them from the config and the data.
@@ -41,7 +43,7 @@ impl RunInputs {
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
-        let Execution { device, jobs, progress, stop, .. } = execution;
+        let (device, Execution { jobs, progress, stop, .. }) = (config.device()?, execution);
         let roster = data.roster(config.federation.max_examples);
         let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
         let started = Instant::now();
@@ -53,7 +55,7 @@ impl RunInputs {
         };
         let how = Training { device, jobs, progress: &estimate, stop };
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), how)?;
-        Ok(Self { data, roster, model, algorithm, scorer })
+        Ok(Self { data, roster, model, algorithm, scorer, device })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.
@@ -63,7 +65,7 @@ impl RunInputs {
 
     /// What `run.json` says at the start of the run.
     pub(super) fn info(&self, config: &Config, execution: Execution) -> RunInfo {
-        let Execution { device, jobs, .. } = execution;
+        let (jobs, device) = (execution.jobs, self.device);
         let info = run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device);
         RunInfo { feature_network: self.scorer.network().map(|[id, _]| id), ..info }
     }

@@ -18,6 +18,9 @@ pub struct Machine {
     pub instruction_set: String,
     /// Operating system and architecture, as in `linux x86_64`.
     pub os: String,
+    /// The GPU that computes the networks, by its name in configs and its own; absent where the processor does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
 }
 
 /// Describes this machine, on whose `device` the run computes.
@@ -25,8 +28,9 @@ pub fn this(device: Device) -> Machine {
     Machine {
         cpu: cpu().unwrap_or_else(|| "unknown".into()),
         cores: cores(),
-        instruction_set: device.name().into(),
+        instruction_set: Device::cpu().map_or_else(|_| "unknown".into(), Device::name),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        gpu: device.gpu_info().map(|gpu| format!("{}, {}", gpu.device, gpu.name.unwrap_or_else(|| "unknown".into()))),
     }
 }
 

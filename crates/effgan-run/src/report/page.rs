@@ -124,6 +124,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
         ("instruction set", machine.instruction_set.clone()),
+        ("networks computed by", machine.gpu.clone().unwrap_or_else(|| "the processor".into())),
         ("operating system", machine.os.clone()),
         ("training", precision.into()),
         ("threads", info.jobs.to_string()),

@@ -53,7 +53,13 @@ fn info(status: Status) -> RunInfo {
         precision: Precision::Bf16,
         version: "0.1.0".into(),
         arithmetic_version: ArithmeticVersion::OURS,
-        machine: Machine { cpu: "a & b".into(), cores: 2, instruction_set: "avx2".into(), os: "linux".into() },
+        machine: Machine {
+            cpu: "a & b".into(),
+            cores: 2,
+            instruction_set: "avx2".into(),
+            os: "linux".into(),
+            gpu: Some("gpu:0, a <card>".into()),
+        },
         dataset: DatasetInfo {
             name: "m".into(),
             image_shape: [1, 2, 2],

@@ -301,7 +301,7 @@ impl FeatureNet {
         let Some(of_its_own) = self.certainty else { return Ok(None) };
         let found = match &self.kind {
             Kind::Small(net) => net.certainty(&images.fit(SmallNet::SHAPE), SmallNet::SHAPE)?,
-            Kind::Own(net) => net.certainty(&images.fit(net.shape().images)),
+            Kind::Own(net) => net.certainty(&images.fit(net.shape().images))?,
             Kind::LowPass(_) | Kind::Inception(..) => return Ok(None),
         };
         Ok(Some((found, of_its_own)))

@@ -59,7 +59,7 @@ impl NetworkFile {
         let weights = weights.map_err(|reason| Failure::data(anyhow!("there is no feature network: {reason}")))?;
         let (test, images) = (dataset.test.first(dataset.test.len().min(MAX_TRIED)), weights.shape.images);
         let net = weights.on(how.device).map_err(Failure::data)?;
-        let certainty = net.certainty(&resize::fit(test.pixels(), test.shape(), images));
+        let certainty = net.certainty(&resize::fit(test.pixels(), test.shape(), images)).map_err(Failure::data)?;
         let Weights { params, quality, .. } = weights;
         Ok(Self { head: Head::of(Kind::Resnet, dataset, images, quality, certainty), params })
     }

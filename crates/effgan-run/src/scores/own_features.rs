@@ -44,7 +44,7 @@ pub(super) fn unseen(labels: &[u8]) -> Vec<u32> {
 /// How the network is come by.
 #[derive(Clone, Copy)]
 pub struct Training<'a> {
-    /// The device to train and extract on.
+    /// The device to extract features on.
     pub device: Device,
     /// Threads, ≥ 1; changes no result.
     pub jobs: usize,
@@ -150,8 +150,9 @@ fn seen(labels: &[u8]) -> Vec<u32> {
     (0..labels.len() as u32).filter(|index| unseen.binary_search(index).is_err()).collect()
 }
 
+/// On the CPU, whatever computes the run: so a data set has one network, and runs on all devices have scores that compare.
 fn train(dataset: &Dataset, shape: ResnetShape, recipe: Recipe, how: Training<'_>) -> Result<(Params, Quality)> {
-    let Training { device, jobs, progress, stop } = how;
+    let (device, Training { jobs, progress, stop, .. }) = (Device::cpu()?, how);
     let sets = [&dataset.train, &dataset.test];
     let pixels = sets.map(|set| resize::fit(set.pixels(), set.shape(), shape.images));
     let [train, test] = [0, 1].map(|i| Labelled { images: &pixels[i], labels: sets[i].labels() });

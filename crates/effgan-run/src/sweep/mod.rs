@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, anyhow};
 use effgan_data::Dataset;
 use effgan_data::datasets::Report;
-use effgan_nn::Device;
 use effgan_nn::checkpoint::write_file;
 
 pub use self::cell::Cell;
@@ -51,8 +50,7 @@ pub fn run(
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
-    let how = Training { device: Device::cpu()?, jobs, progress: &|_, _, _| {}, stop };
-    check_open_cells(sweep, out, how, report)?;
+    check_open_cells(sweep, out, jobs, stop, report)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
     let failed = workers::run_groups(sweep, out, groups, jobs, stop, &|line| report(Report::Line(line)));
     if stop.load(Ordering::Relaxed) {
@@ -83,17 +81,23 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Checks that this processor can train the open cells, and that their images, which are read once, will do for each of them, so that an
+/// Checks that this machine can train the open cells, and that their images, which are read once, will do for each of them, so that an
 /// error is reported before any work.
-fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>, report: &(dyn Fn(Report<'_>) + Sync)) -> Result<()> {
+fn check_open_cells(
+    sweep: &Sweep,
+    out: &Path,
+    jobs: usize,
+    stop: &AtomicBool,
+    report: &(dyn Fn(Report<'_>) + Sync),
+) -> Result<()> {
     let mut open: Vec<&Cell> = sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)).collect();
-    for cell in &open {
-        cell.config.local.device(how.device).map_err(|error| of_cell(sweep, cell, error.into()))?;
-    }
+    let device_of = |cell: &Cell| cell.config.device().map_err(|failure| of_cell(sweep, cell, failure));
+    open.iter().try_for_each(|cell| device_of(cell).map(drop))?;
     while let Some(first) = open.first() {
+        let how = Training { device: device_of(first)?, jobs, progress: &|_, _, _| {}, stop };
         let scored = |cell: &Cell| {
-            let Config { dataset, federation, evaluation, .. } = &cell.config;
-            (dataset.clone(), federation.classes.clone(), evaluation.clone())
+            let Config { dataset, federation, evaluation, run, .. } = &cell.config;
+            (dataset.clone(), federation.classes.clone(), evaluation.clone(), run.clone())
         };
         let (same, others) = open.iter().partition(|cell| scored(cell) == scored(first));
         check_cells(sweep, same, how, report)?;

@@ -105,7 +105,7 @@ impl Workers<'_> {
     fn run_cell(&self, cell: &Cell, group: &Group) -> Result<()> {
         let folder = cell.folder(self.out);
         let quiet = Progress::events(|_| {});
-        let execution = Execution::on_cpu(self.threads, &quiet, self.stop)?;
+        let execution = Execution::new(self.threads, &quiet, self.stop);
         let resume = || pipeline::resume(&folder, &[], execution);
         match status(&folder) {
             Some(Status::Done) => Ok(()),

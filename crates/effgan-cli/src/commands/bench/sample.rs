@@ -12,7 +12,7 @@ use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
 use effgan_fl::sample::Draw;
 use effgan_nn::model::BATCH;
 use effgan_nn::networks::{Network, init};
-use effgan_nn::{Device, Purpose, Streams};
+use effgan_nn::{DeviceName, Purpose, Streams};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
@@ -36,6 +36,9 @@ pub(crate) struct Sample {
     /// Number of images
     #[arg(long, default_value_t = 6400, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     num: u32,
+    /// What draws the images: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0
+    #[arg(long, default_value_t)]
+    device: DeviceName,
     /// Print one JSON object per result instead of text
     #[arg(long)]
     json: bool,
@@ -54,6 +57,7 @@ struct Timing {
     seconds: f64,
     user_seconds: f64,
     images_per_second: f64,
+    device: String,
 }
 
 impl fmt::Display for Timing {
@@ -83,7 +87,7 @@ impl Sample {
     }
 
     fn time(&self, model: &Ensemble, [channels, size, _]: [usize; 3], threads: usize) -> Result<Timing> {
-        let device = Device::cpu()?;
+        let device = self.device.open()?;
         let draw = |num| model.sample(&Selection::Ensemble, &Draw::new(1, 0..num, device, threads));
         draw(BATCH as u64)?; // a warm-up
         let started = Mark::now();
@@ -101,6 +105,7 @@ impl Sample {
             seconds,
             user_seconds,
             images_per_second: f64::from(self.num) / seconds,
+            device: device.name(),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Barrier, OnceLock};
 
 use clap::Args;
 use effgan_fl::LocalConfig;
-use effgan_nn::{Device, Precision, on_threads, parallel_map};
+use effgan_nn::{Device, DeviceName, Precision, on_threads, parallel_map};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
@@ -58,20 +58,18 @@ pub(crate) struct TrainStep {
     /// Number of timed steps per client, instead of a time
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
+    /// What trains: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0
+    #[arg(long, default_value_t)]
+    device: DeviceName,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Parses a precision that this processor supports.
-fn precision(text: &str) -> std::result::Result<Precision, String> {
+/// Parses a precision.
+fn precision(text: &str) -> std::result::Result<Precision, &'static str> {
     let known = [Precision::F32, Precision::Bf16].into_iter().find(|precision| precision.name() == text);
-    let precision = known.ok_or("expected f32 or bf16")?;
-    match Device::cpu().map(|device| device.with_precision(precision)) {
-        Ok(Err(_)) => Err("this processor does not support it".into()),
-        // Without a device, the command fails at its start.
-        Ok(Ok(_)) | Err(_) => Ok(precision),
-    }
+    known.ok_or("expected f32 or bf16")
 }
 
 /// Parses a duration in seconds: above 0, at most an hour.
@@ -105,15 +103,15 @@ struct Timing {
     images_per_second: f64,
     /// Peak memory of all clients' steps, less that before the first step; `None` where the system does not say.
     memory_mb: Option<f64>,
-    instruction_set: &'static str,
+    instruction_set: String,
     precision: &'static str,
     /// Operations are counted as plain convolutions need them: a fast algorithm does fewer and may exceed the peak.
     gflop_per_step: f64,
     /// Of all clients together.
     gflop_per_second: f64,
-    /// Peak of one thread, times the cores that the clients use.
-    peak_gflop_per_second: f64,
-    share_of_peak: f64,
+    /// Peak of one thread, times the cores that the clients use; `None` on a GPU.
+    peak_gflop_per_second: Option<f64>,
+    share_of_peak: Option<f64>,
 }
 
 impl fmt::Display for Timing {
@@ -127,13 +125,12 @@ impl fmt::Display for Timing {
              batch {batch}, base {base_channels})",
             self.wall_ms_per_step, self.user_ms_per_step, self.images_per_second
         )?;
-        let (percent, peak) = (100.0 * self.share_of_peak, self.peak_gflop_per_second);
-        let (isa, precision) = (self.instruction_set, self.precision);
-        write!(
-            f,
-            "arithmetic     {:7.1} GFLOP/s, {percent:.0} % of an f32 peak of {peak:.0} ({isa}, {precision})",
-            self.gflop_per_second
-        )?;
+        let of_peak = self
+            .share_of_peak
+            .zip(self.peak_gflop_per_second)
+            .map_or_else(String::new, |(share, peak)| format!(", {:.0} % of an f32 peak of {peak:.0}", 100.0 * share));
+        let (isa, precision) = (&self.instruction_set, self.precision);
+        write!(f, "arithmetic     {:7.1} GFLOP/s{of_peak} ({isa}, {precision})", self.gflop_per_second)?;
         match self.memory_mb {
             Some(memory) => write!(f, "\nmemory         {memory:7.0} MB more than before the first step"),
             None => Ok(()),
@@ -164,7 +161,7 @@ impl Start {
 impl TrainStep {
     pub(super) fn run(self) -> Result<()> {
         let (jobs, setting) = (usize::from(self.jobs), self.setting()?);
-        let device = setting.local.device(Device::cpu()?)?;
+        let device = setting.local.device(self.device.open()?)?;
         let start = Start { barrier: Barrier::new(jobs), memory: OnceLock::new() };
         let spans = parallel_map(jobs, jobs, |client| {
             on_threads(usize::from(self.threads), || self.time(Client::new(&setting, device, client as u64), &start))
@@ -198,6 +195,7 @@ impl TrainStep {
             client.step()?;
             steps += 1;
         }
+        client.wait()?;
         Ok(Span { steps, started, ended: Mark::now() })
     }
 
@@ -209,7 +207,8 @@ impl TrainStep {
         let steps = spans.iter().map(|span| f64::from(span.steps)).sum::<f64>();
         let gflop_per_step = 1e-9 * setting.flop_per_step();
         let gflop_per_second = gflop_per_step * steps / wall;
-        let peak_gflop_per_second = device.peak_gflops() * threads.min(machine::cores()) as f64;
+        let of_core = device.peak_gflops();
+        let peak_gflop_per_second = of_core.map(|peak| peak * threads.min(machine::cores()) as f64);
         Timing {
             engine: ENGINE,
             network,
@@ -229,7 +228,7 @@ impl TrainStep {
             gflop_per_step,
             gflop_per_second,
             peak_gflop_per_second,
-            share_of_peak: gflop_per_second / peak_gflop_per_second,
+            share_of_peak: peak_gflop_per_second.map(|peak| gflop_per_second / peak),
         }
     }
 }

@@ -30,7 +30,7 @@ impl Add {
     pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let (progress, stop) = (terminal::progress(false), stop_flag()?);
-        let name = pipeline::add_late_member(&self.run_dir, &self.file, Execution::on_cpu(jobs, &progress, &stop)?)?;
+        let name = pipeline::add_late_member(&self.run_dir, &self.file, Execution::new(jobs, &progress, &stop))?;
         say(format!("{name} is in the ensemble"));
         Ok(())
     }

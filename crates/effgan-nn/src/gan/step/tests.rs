@@ -12,7 +12,7 @@ use crate::gan::{GanModel, Loss};
 use crate::model::{BATCH, Model};
 use crate::networks::layers::{self, Path};
 use crate::networks::{
-    DcganConfig, NetworkConfig, NormKind, ResnetConfig, TensorSpec, init, is_running_statistic, to_files,
+    DcganConfig, NetworkConfig, NormKind, Order, ResnetConfig, TensorSpec, init, is_running_statistic, to_files,
 };
 use crate::{Adam, Array, Isa, Purpose, Streams, checkpoint, on_threads, pixels};
 
@@ -24,7 +24,11 @@ struct Fixture {
 }
 
 fn device() -> Device {
-    Device::cpu().unwrap()
+    Device::of_tests()
+}
+
+fn on_gpu() -> bool {
+    device().order() == Order::Whole
 }
 
 const ADAM: Adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
@@ -142,11 +146,11 @@ impl ModuleVisitor for NamedGrads<'_> {
     }
 }
 
-fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec]) -> Params {
+fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec], device: Device) -> Params {
     let mut named = NamedGrads(grads, Path::default(), Params::new());
     module.visit(&mut named);
     let learned: Vec<TensorSpec> = tensors.iter().filter(|t| !is_running_statistic(&t.name)).cloned().collect();
-    to_files(&named.2, &learned)
+    to_files(&named.2, &learned, device.order())
 }
 
 fn largest(values: &[f32]) -> f32 {
@@ -158,13 +162,14 @@ fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).fold(0.0, |largest, (a, b)| largest.max((a - b).abs()))
 }
 
-/// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is
-/// zero but for rounding.
+/// 1e-4 of the tensor's largest value, and 1e-3 on a GPU, where exponentials are less exact: f32 sums in another order. Plus 1e-5,
+/// and 3e-5 on a GPU: the gradient of a bias before a norm is zero but for rounding.
 fn assert_gradients(ours: &Params, theirs: &Params) {
     assert_eq!(ours.len(), theirs.len());
     for (name, array) in theirs {
         let difference = largest_difference(ours.get(name).unwrap().values(), array.values());
-        let bound = 1e-5 + 1e-4 * largest(array.values());
+        let (rounding, relative) = if on_gpu() { (3e-5, 1e-3) } else { (1e-5, 1e-4) };
+        let bound = rounding + relative * largest(array.values());
         assert!(difference <= bound, "gradient of {name} is off by {difference}, more than {bound}");
     }
 }
@@ -184,19 +189,19 @@ struct Taken {
 /// The parts of `Gan::step`, with the gradients in between: those of the last update of the discriminator.
 fn take(mut gan: Gan, step: &Step) -> (Gan, Taken) {
     let (mut loss_d, mut last) = (0.0, None);
-    for batch in gan.batches(step.values("real"), step.values("z"), &step.labels()) {
+    for batch in gan.batches(&gan.images_on_device(step.values("real")), step.values("z"), &step.labels()) {
         let fake = gan.generator.forward(batch.z, batch.labels.as_ref(), Mode::TRAIN);
         let (loss, grads) = gan.discriminator_pass(batch.real, fake.clone().detach(), batch.labels.as_ref());
-        let found = named(&grads, &gan.discriminator, &gan.network.discriminator_tensors());
+        let found = named(&grads, &gan.discriminator, &gan.network.discriminator_tensors(), gan.device());
         gan.discriminator = gan.adam_d.step(gan.discriminator, grads);
-        loss_d += loss / gan.train.discriminator_steps as f32;
+        loss_d += loss.into_scalar::<f32>() / gan.train.discriminator_steps as f32;
         last = Some((fake, batch.labels, found));
     }
     let (fake, labels, of_discriminator) = last.unwrap();
     let (loss_g, grads) = gan.generator_pass(fake, labels.as_ref());
-    let of_generator = named(&grads, &gan.generator, &gan.network.generator_tensors());
+    let of_generator = named(&grads, &gan.generator, &gan.network.generator_tensors(), gan.device());
     gan.generator = gan.adam_g.step(gan.generator, grads);
-    (gan, Taken { gradients: [of_discriminator, of_generator], losses: [loss_d, loss_g] })
+    (gan, Taken { gradients: [of_discriminator, of_generator], losses: [loss_d, loss_g.into_scalar()] })
 }
 
 fn steps_match_pytorch(fixture: &Fixture) {
@@ -209,7 +214,7 @@ fn steps_match_pytorch(fixture: &Fixture) {
             assert_loss(taken.losses[i], step.values(&format!("loss_{}", &network[..1]))[0]);
         }
     }
-    assert_final(fixture, &gan.params());
+    assert_final(fixture, &gan.params().unwrap());
 }
 
 /// Checks that `step` is the same on each instruction set of this processor, the portable one first; returns the hashes
@@ -224,7 +229,7 @@ fn hashes_by_isa(gan_on: impl Fn(Device) -> Gan, step: &Step) -> Vec<String> {
             assert_loss(other.losses[i], portable.losses[i]);
         }
     }
-    taken.iter().map(|(gan, _)| gan.params().hash()).collect()
+    taken.iter().map(|(gan, _)| gan.params().unwrap().hash()).collect()
 }
 
 #[test]
@@ -319,10 +324,11 @@ fn a_step_matches_pytorch_as_a_whole() {
         for step in fixture.steps() {
             let losses;
             (gan, losses) = gan.step(step.values("real"), step.values("z"), &step.labels());
+            let losses = PendingLosses::read(vec![losses]).unwrap()[0];
             assert_loss(losses.discriminator, step.values("loss_d")[0]);
             assert_loss(losses.generator, step.values("loss_g")[0]);
         }
-        assert_final(&fixture, &gan.params());
+        assert_final(&fixture, &gan.params().unwrap());
     }
 }
 
@@ -343,7 +349,7 @@ fn hash_on(threads: usize, network: &Network, train: TrainConfig) -> String {
             let z = streams.normal(Purpose::Latent, step, 20 * network.latent_dim());
             gan = gan.step(real, z, &[0, 1, 2, 3, 4].repeat(4)).0;
         }
-        gan.params().hash()
+        gan.params().unwrap().hash()
     })
 }
 
@@ -373,7 +379,7 @@ fn samples_match_pytorch(fixture: &Fixture) {
     labels.truncate(sample.shape[0]);
     labels.resize(BATCH, 0);
     let expected: Vec<u8> = sample.values().iter().map(|&value| pixels::to_u8(value)).collect();
-    let ours = &sampler.draw(z, &labels)[..expected.len()];
+    let ours = &sampler.draw(z, &labels).unwrap()[..expected.len()];
     // One grey level: a value may be on the border between two.
     assert!(ours.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1));
 }
@@ -386,7 +392,7 @@ fn a_sample_by_running_statistics_matches_pytorch() {
 #[test]
 fn names_and_shapes_survive_a_round_through_the_modules() {
     for fixture in Fixture::some() {
-        assert_eq!(fixture.gan().params(), fixture.tensors.under("initial"));
+        assert_eq!(fixture.gan().params().unwrap(), fixture.tensors.under("initial"));
     }
 }
 
@@ -409,8 +415,8 @@ fn training_resumes_from_its_state_to_the_bit() {
         let (mut whole, mut cut) = (begin(), begin());
         for steps in 1..=3 {
             (whole, cut) = (step(whole), step(cut));
-            assert_eq!(cut.params(), whole.params(), "step {steps}");
-            cut = begin().resume(&cut.training_state(), steps).unwrap();
+            assert_eq!(cut.params().unwrap(), whole.params().unwrap(), "step {steps}");
+            cut = begin().resume(&cut.training_state().unwrap(), steps).unwrap();
         }
     }
 }

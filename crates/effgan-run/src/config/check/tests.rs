@@ -17,13 +17,13 @@ use effgan_fl::{
     AggregationConfig, AggregationKind, AlgorithmConfig, Attack, AttackKind, CheckpointConfig, Decay, Flagged,
     LocalConfig, OnFailure, SimulationConfig, Speed,
 };
-use effgan_nn::Precision;
 use effgan_nn::gan::Loss;
 use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, ResnetConfig};
+use effgan_nn::{DeviceName, Precision};
 use toml::{Table, Value};
 
 use super::super::tests::QUICKSTART;
-use super::super::{Config, EvaluationConfig, FederationConfig, NetworkName};
+use super::super::{Config, EvaluationConfig, FederationConfig, NetworkName, RunConfig};
 
 /// The largest whole number of a TOML file.
 const MAX: &str = "9223372036854775807";
@@ -149,6 +149,7 @@ fn with_every_key() -> Config {
             norm_statistics: NormStatistics::default(),
             features: Some(NetworkName::File("/net.safetensors".into())),
         },
+        run: RunConfig { device: DeviceName::Auto },
         checkpoint: CheckpointConfig { keep: 4, every_steps: Some(10) },
     }
 }

@@ -143,7 +143,7 @@ impl SiteContext {
         images: &Images,
         record: &mut RequestRecord,
     ) -> Result<(), SiteError> {
-        let Images { dataset, share } = images;
+        let Images { dataset, share, .. } = images;
         let (train, config) = (&dataset.train, &request.config);
         let counted = RunRequest { images: Some(share.train.len() as u64), ..request.run_request.clone() };
         let num_images = train.len() + dataset.test.len();

@@ -12,6 +12,7 @@ use effgan_data::partition::CommonKeys;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::policy::{Approve, Policy};
 use effgan_fl::{Refusal, one_line};
+use effgan_nn::DeviceName;
 
 use super::ledger_entry::RequestRecord;
 use super::site_error::SiteError;
@@ -122,6 +123,11 @@ impl SiteContext {
     /// The folder in which decoded images may be kept; `None` where no second copy of them may be made.
     pub(super) fn image_cache(&self) -> Option<&Path> {
         Some(&*self.policy.image_cache).filter(|folder| !folder.as_os_str().is_empty())
+    }
+
+    /// What trains at this site.
+    pub(super) fn device(&self) -> DeviceName {
+        self.policy.device
     }
 
     /// Removes what `state_dir` holds of runs that have not asked for the policy's `keep_days`. A site that cannot remove it still answers.

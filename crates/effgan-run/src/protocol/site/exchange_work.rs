@@ -28,7 +28,7 @@ pub(super) struct ExchangeWork<'a> {
 
 impl ExchangeWork<'_> {
     pub(super) fn answer(&self, site_message: &SiteMessage, stop: &AtomicBool) -> SiteResult<Content> {
-        let (ServerRequest { config, seconds, run, .. }, Images { dataset, share }) = (self.request, self.images);
+        let (ServerRequest { config, seconds, run, .. }, Images { dataset, share, .. }) = (self.request, self.images);
         let train = &dataset.train;
         let algorithm = self.images.algorithm(config)?;
         let on_step = |_: &_| {

@@ -7,7 +7,7 @@ use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
-use effgan_nn::{ArithmeticVersion, Device};
+use effgan_nn::{ArithmeticVersion, DeviceName};
 
 use super::class_labels;
 use super::context::SiteContext;
@@ -78,10 +78,11 @@ impl SiteImages {
     }
 }
 
-/// A site's images in memory.
+/// A site's images in memory, and what trains on them.
 pub(super) struct Images {
     pub(super) dataset: Dataset,
     pub(super) share: ClientShare,
+    device: DeviceName,
 }
 
 impl Images {
@@ -105,7 +106,8 @@ impl Images {
         if let Some(context) = context {
             context.hold_out(&config, &dataset, listed, &mut share)?;
         }
-        Ok(Self { dataset, share })
+        let device = context.map(SiteContext::device).unwrap_or_default();
+        Ok(Self { dataset, share, device })
     }
 
     /// The algorithm that trains on these images.
@@ -113,11 +115,11 @@ impl Images {
     /// # Errors
     /// A network that does not fit the images; too few images; an algorithm that cannot be built.
     pub(super) fn algorithm(&self, config: &Config) -> Result<Box<dyn Algorithm>, SiteError> {
-        let Self { dataset, share } = self;
+        let Self { dataset, share, .. } = self;
         let train = &dataset.train;
         let model = Arc::new(config.model(train.shape(), train.num_classes())?);
         check_shard(&*model, &share.name, share.train.len())?;
-        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, Device::cpu()?)?)
+        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, self.device.open()?)?)
     }
 
     /// What the site says of itself in its reply to a query.

@@ -165,7 +165,7 @@ fn hash(run: &Path) -> String {
 /// `jobs` threads that nothing stops.
 fn on(jobs: usize, progress: &Progress) -> Execution<'_> {
     static STOP: AtomicBool = AtomicBool::new(false);
-    Execution::on_cpu(jobs, progress, &STOP).unwrap()
+    Execution::new(jobs, progress, &STOP)
 }
 
 fn quiet() -> Progress {

@@ -4,12 +4,19 @@
 //! That graph differs from torchvision's: average pooling does not count padding, and the last block has max pooling.
 //! Names are those of pytorch-fid's `fid_inception_v3` and of torch-fidelity, which are the same.
 //!
-//! It runs on the kernels directly, without Burn, since no gradient is needed; batch norm is folded into the weights.
+//! On the CPU it runs on the kernels directly, without Burn, since no gradient is needed; batch norm is folded into the weights.
+
+#[cfg(any(test, feature = "gpu"))]
+mod on_burn;
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "gpu")]
+use self::on_burn::OnBurn;
+#[cfg(feature = "gpu")]
+use super::Order;
 use super::spec::{Init, TensorSpec, check};
-use crate::{Device, NnError, Params, Result};
+use crate::{Device, Isa, NnError, Params, Result};
 use effgan_kernels::inference::{Convolution, Maps, Pooling, Window, pool};
 
 /// Length of a feature vector.
@@ -240,9 +247,15 @@ const NORM: [&str; 4] = ["bn.weight", "bn.bias", "bn.running_mean", "bn.running_
 /// The network with trained weights.
 pub struct Inception {
     blocks: Vec<Block>,
-    convolutions: BTreeMap<String, Convolution>,
+    engine: Engine,
     hash: String,
-    device: Device,
+}
+
+/// What computes the layers, with their weights.
+enum Engine {
+    Kernels(BTreeMap<String, Convolution>, Isa),
+    #[cfg(feature = "gpu")]
+    Burn(OnBurn),
 }
 
 impl Inception {
@@ -255,12 +268,35 @@ impl Inception {
         let params: Params = params.into_iter().filter(|(name, _)| used(name)).collect();
         check(&params, &inception_tensors())?;
         params.check_finite()?;
+        Ok(Self { blocks: blocks(), engine: Self::engine(&params, device)?, hash: params.hash() })
+    }
+
+    fn engine(params: &Params, device: Device) -> Result<Engine> {
+        #[cfg(feature = "gpu")]
+        if device.order() == Order::Whole {
+            return Self::on_burn(params, device);
+        }
+        Self::on_kernels(params, device)
+    }
+
+    fn on_kernels(params: &Params, device: Device) -> Result<Engine> {
         let mut convolutions = BTreeMap::new();
         each_conv(|name, channels, window| {
-            convolutions.insert(name.to_owned(), folded(&params, name, channels, window)?);
+            let Folded { window, inputs, weight, bias } = folded(params, name, channels, window)?;
+            convolutions.insert(name.to_owned(), Convolution::new(window, inputs, &weight, bias));
             Ok(())
         })?;
-        Ok(Self { blocks: blocks(), convolutions, hash: params.hash(), device })
+        Ok(Engine::Kernels(convolutions, device.isa()))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn on_burn(params: &Params, device: Device) -> Result<Engine> {
+        let mut network = OnBurn::new(device.for_inference());
+        each_conv(|name, channels, window| {
+            network.insert(name, folded(params, name, channels, window)?);
+            Ok(())
+        })?;
+        Ok(Engine::Burn(network))
     }
 
     /// [`Params::hash`] of the tensors in use.
@@ -273,16 +309,31 @@ impl Inception {
     /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; pass a
     /// few images at a time, so that each weight is used more often.
     ///
+    /// # Errors
+    /// When the device fails.
+    ///
     /// # Panics
     /// When `images` is not a whole number of images.
-    pub fn features(&self, images: &[f32]) -> Vec<f32> {
-        let mut maps = Maps::of_images(images, [3, INCEPTION_SIDE, INCEPTION_SIDE]);
-        for block in &self.blocks {
-            maps = self.run_block(block, &maps);
+    pub fn features(&self, images: &[f32]) -> Result<Vec<f32>> {
+        match &self.engine {
+            Engine::Kernels(convolutions, isa) => {
+                let images = Maps::of_images(images, [3, INCEPTION_SIDE, INCEPTION_SIDE]);
+                let on = OnKernels { convolutions, isa: *isa };
+                Ok(self.blocks.iter().fold(images, |maps, block| on.run_block(block, &maps)).means())
+            }
+            #[cfg(feature = "gpu")]
+            Engine::Burn(network) => network.features(&self.blocks, images),
         }
-        maps.means()
     }
+}
 
+/// The layers on the kernels, each writing its channels of the block's output.
+struct OnKernels<'a> {
+    convolutions: &'a BTreeMap<String, Convolution>,
+    isa: Isa,
+}
+
+impl OnKernels<'_> {
     fn run_block(&self, block: &Block, from: &Maps) -> Maps {
         let channels = channels_of(block, from.channels());
         let mut out: Option<Maps> = None;
@@ -309,16 +360,24 @@ impl Inception {
     }
 
     fn run_into(&self, layer: &Layer, from: &Maps, to: &mut Maps, channel: usize) {
-        let isa = self.device.isa();
         match layer {
-            Layer::Conv { name, .. } => self.convolutions[name].run(isa, from, to, channel),
-            Layer::Pool(pooling, window) => pool(isa, *pooling, *window, from, to, channel),
+            Layer::Conv { name, .. } => self.convolutions[name].run(self.isa, from, to, channel),
+            Layer::Pool(pooling, window) => pool(self.isa, *pooling, *window, from, to, channel),
         }
     }
 }
 
-/// The convolution `name` with its batch norm folded in, in f64.
-fn folded(params: &Params, name: &str, [inputs, _]: [usize; 2], window: Window) -> Result<Convolution> {
+/// The weights of a convolution, with its batch norm folded in.
+struct Folded {
+    window: Window,
+    inputs: usize,
+    /// `[outputs, inputs, height, width]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Folds the batch norm of the convolution `name` into its weights, in f64.
+fn folded(params: &Params, name: &str, [inputs, _]: [usize; 2], window: Window) -> Result<Folded> {
     let values = |field: &str| Ok::<_, NnError>(params.get(&format!("{name}.{field}"))?.values());
     let [gamma, beta, mean, variance] = NORM.map(values);
     let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
@@ -336,7 +395,7 @@ fn folded(params: &Params, name: &str, [inputs, _]: [usize; 2], window: Window) 
     let weight: Vec<f32> =
         weight.iter().enumerate().map(|(i, &value)| (f64::from(value) * scales[i / per_output]) as f32).collect();
     let bias = (0..scales.len()).map(|i| (f64::from(beta[i]) - f64::from(mean[i]) * scales[i]) as f32).collect();
-    Ok(Convolution::new(window, inputs, &weight, bias))
+    Ok(Folded { window, inputs, weight, bias })
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! `effgan devices`
+
+use std::fmt::{self, Display, Formatter};
+
+use clap::Args;
+use effgan_nn::{Device, DeviceName, GpuInfo, HAS_GPUS};
+use effgan_run::failure::Result;
+use effgan_run::record::machine;
+use serde::Serialize;
+
+use crate::output::{advise, say};
+
+/// List the devices that this program can train, sample and score on
+#[derive(Args)]
+#[command(after_help = "Examples:
+  effgan devices
+  effgan devices --json")]
+pub(super) struct Devices {
+    /// Print one JSON object per device instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A device, as `--device` takes it and as it is.
+#[derive(Serialize)]
+struct Row {
+    device: DeviceName,
+    name: Option<String>,
+    kind: &'static str,
+    /// Number formats of the inputs of products.
+    types: Vec<&'static str>,
+    /// Whether it computes right; otherwise it is not used.
+    usable: bool,
+}
+
+impl Devices {
+    pub(super) fn run(self) -> Result<()> {
+        let gpus = effgan_nn::gpus().into_iter().map(Row::of_gpu);
+        for row in [Row::of_processor(Device::cpu()?)].into_iter().chain(gpus) {
+            if self.json {
+                say(serde_json::to_string(&row).expect("a device is plain data"));
+            } else {
+                say(row);
+            }
+        }
+        if !HAS_GPUS {
+            advise("this program was built without GPUs; cargo build --features gpu builds one with them");
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn of_processor(device: Device) -> Self {
+        let machine = machine::this(device);
+        let name = format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.instruction_set);
+        let has_bf16 = device.with_precision(effgan_nn::Precision::Bf16).is_ok();
+        let types = if has_bf16 { vec!["f32", "bf16"] } else { vec!["f32"] };
+        Self { device: DeviceName::Cpu, name: Some(name), kind: "the processor", types, usable: true }
+    }
+
+    fn of_gpu(gpu: GpuInfo) -> Self {
+        let kind = if gpu.is_card { "a card" } else { "a program that computes as a card would" };
+        let more = ["f16", "bf16"].into_iter().zip(gpu.computes_in).filter_map(|(name, can)| can.then_some(name));
+        let types = ["f32"].into_iter().chain(more).collect();
+        Self { device: gpu.device, name: gpu.name, kind, types, usable: gpu.is_right }
+    }
+}
+
+impl Display for Row {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { device, name, kind, types, usable } = self;
+        let (device, name) = (device.to_string(), name.as_deref().unwrap_or("unknown"));
+        let wrong = if *usable { "" } else { "; it computes wrong products and is not used" };
+        write!(f, "{device:7} {name}; {kind}; {}{wrong}", types.join(" "))
+    }
+}
+
+/// The setting of a config that chooses `device`.
+pub(super) fn device_setting(device: DeviceName) -> String {
+    format!("run.device={device}")
+}

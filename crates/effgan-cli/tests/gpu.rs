@@ -1,0 +1,151 @@
+//! A whole run on a GPU, or on what acts as one: `make gpu-test`.
+
+mod program;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use program::{effgan, failure, json, metrics, run_tiny, stdout, tiny_config};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The device that `make gpu-test` names.
+fn device() -> String {
+    std::env::var("EFFGAN_TEST_DEVICE").expect("make gpu-test names a device")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Settings with which the tiny run takes a few steps.
+fn few_steps() -> Vec<&'static str> {
+    let settings = ["local.epochs=1", "algorithm.rounds=1", "algorithm.fine_tune_epochs=2", "evaluation.samples=100"];
+    settings.into_iter().flat_map(|setting| ["--set", setting]).collect()
+}
+
+/// A run on this device, and its folder.
+fn run_on(device: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = run_tiny(&run, &[&few_steps()[..], &["--device", device]].concat());
+    assert!(output.status.success(), "{output:?}");
+    (folder, text(&run).to_owned())
+}
+
+/// u8 images that `effgan sample` draws from the first member.
+fn samples(run: &str, device: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("images.npy");
+    let output = effgan(&["sample", run, "--num", "32", "--device", device, "--out", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    fs::read(out).unwrap()
+}
+
+#[test]
+fn a_run_says_what_computed_it_and_its_files_are_those_of_a_run_on_the_cpu() {
+    let ((_a, gpu), (_b, cpu)) = (run_on(&device()), run_on("cpu"));
+    let named = json(&Path::new(&gpu).join("run.json"))["machine"]["gpu"].as_str().unwrap().to_owned();
+    assert!(named.starts_with(&format!("{}, ", device())), "{named}");
+    assert!(fs::read_to_string(Path::new(&gpu).join("report.html")).unwrap().contains("networks computed by"));
+    let manifest = |run: &str| json(&Path::new(run).join("model/manifest.json"));
+    let names =
+        |run: &str| manifest(run)["members"].as_array().unwrap().iter().map(|m| m["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&gpu), names(&cpu));
+    assert_eq!(manifest(&gpu)["network"], manifest(&cpu)["network"]);
+    // The first step is the same networks on the same images; after some steps, rounding has grown.
+    let losses = |run: &str| metrics(Path::new(run)).into_iter().find(|event| event["event"] == "losses").unwrap();
+    for loss in ["loss_d", "loss_g"] {
+        let first = |run: &str| losses(run)[loss][0].as_f64().unwrap();
+        assert!((first(&gpu) - first(&cpu)).abs() < 1e-4, "{loss}: {} is not {}", first(&gpu), first(&cpu));
+    }
+}
+
+#[test]
+fn members_that_were_trained_there_draw_the_same_images_on_the_cpu() {
+    let (_folder, run) = run_on(&device());
+    let (ours, theirs) = (samples(&run, &device()), samples(&run, "cpu"));
+    assert_eq!(ours.len(), theirs.len());
+    // A value may be on the border between two grey levels.
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| a.abs_diff(*b) <= 1));
+}
+
+#[test]
+fn a_model_has_the_same_scores_on_both() {
+    let (_folder, run) = run_on("cpu");
+    let scores = |device: &str| -> Value {
+        let args = ["evaluate", &run, "--num", "200", "--device", device, "--json"];
+        serde_json::from_str(&stdout(&effgan(&args))).unwrap()
+    };
+    let (ours, theirs) = (scores(&device()), scores("cpu"));
+    for score in ["fd_small", "kd_small"] {
+        let (ours, theirs) = (ours[score].as_f64().unwrap(), theirs[score].as_f64().unwrap());
+        assert!((ours - theirs).abs() <= 1e-3 * theirs.abs(), "{score}: {ours} is not {theirs}");
+    }
+}
+
+#[test]
+fn a_run_that_was_interrupted_goes_on_there_and_on_the_cpu() {
+    for next in [&*device(), "cpu"] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let child = Command::new(env!("CARGO_BIN_EXE_effgan"))
+            .args(["run", &tiny_config(), "--device", &device(), "--out", text(&run)])
+            .args(few_steps())
+            .args(["--set", "checkpoint.every_steps=1", "--set", "local.epochs=3"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let has_saved = || fs::read_dir(run.join("checkpoints")).is_ok_and(|files| files.count() > 0);
+        while !has_saved() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let output = effgan(&["resume", text(&run), "--device", next]);
+        assert!(output.status.success(), "{output:?}");
+        let scores: Vec<Value> = metrics(&run).into_iter().filter(|event| event["of"] == "ensemble").collect();
+        assert!(scores.len() == 1 && scores[0]["fd_small"].as_f64().unwrap().is_finite(), "{scores:?}");
+        assert_eq!(json(&run.join("run.json"))["status"], "done");
+    }
+}
+
+/// The kernels that ran, by name, as Burn logs them.
+fn kernels(args: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let out = folder.path().join("images.npy");
+    let output = Command::new(env!("CARGO_BIN_EXE_effgan"))
+        .args(args)
+        .args(["--device", &device(), "--out", text(&out)])
+        .envs([("CUBECL_DEBUG_LOG", text(&log)), ("CUBECL_DEBUG_OPTION", "profile-medium")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = fs::read_to_string(log).unwrap();
+    // | 91.646µs   | CopyKernel_bedb8335
+    let name = |line: &str| line.strip_prefix("| ")?.split_once('|').map(|(_, name)| name.trim().to_owned());
+    lines.lines().filter_map(name).collect()
+}
+
+#[test]
+fn no_map_is_copied_between_the_layers_of_a_generator() {
+    let (_folder, run) = run_on("cpu");
+    let kernels = kernels(&["sample", &run, "--member", "global", "--num", "64"]);
+    assert!(kernels.iter().any(|name| name.starts_with("ConvTranspose2d")), "{kernels:?}");
+    let copies: Vec<&String> = kernels.iter().filter(|name| name.starts_with("Copy")).collect();
+    assert!(copies.is_empty(), "{copies:?} of {kernels:?}");
+}
+
+#[test]
+fn a_device_that_is_missing_is_one_line_that_names_those_that_are_there() {
+    let (code, line) = failure(&effgan(&["run", &tiny_config(), "--device", "gpu:9", "--out", "/nowhere/run"]));
+    assert_eq!(code, Some(2));
+    assert!(line.ends_with(&format!("device = gpu:9 is not on this machine; there is cpu, {}", device())), "{line}");
+    assert!(stdout(&effgan(&["devices"])).contains(&format!("\n{}   ", device())));
+}
