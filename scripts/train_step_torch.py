@@ -28,6 +28,8 @@ LATENT, BATCHES = 100, 8
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
+    # f32 is f32: on a GPU, PyTorch's convolutions would have factors of TF32.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.manual_seed(0)
     step = Step(args)
     memory = PeakMemory()

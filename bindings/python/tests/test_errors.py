@@ -125,6 +125,19 @@ except effgan.UsageError as error:
     assert said.startswith("EFFGAN_ISA = none-such is not available on this processor, which has portable")
 
 
+def test_a_device_that_is_not_there_is_a_mistake(run: effgan.Run, tmp_path: Path) -> None:
+    for call in (
+        lambda: run.model.sample(1, device="gpu:200"),
+        lambda: effgan.evaluate(run.model, "mnist-mini", n=100, device="gpu:200"),
+        lambda: effgan.run(TINY, out=tmp_path / "run", settings={"run.device": "gpu:200"}),
+    ):
+        with pytest.raises(effgan.UsageError, match="device = gpu:200 is not .*; give one of cpu"):
+            call()
+    with pytest.raises(effgan.UsageError, match="`card` is no device; give cpu, auto, or one that effgan devices lists"):
+        run.model.sample(1, device="card")
+    assert (run.model.sample(2, device="cpu") == run.model.sample(2)).all()
+
+
 def test_a_wrong_environment_is_told_at_import(script: Script) -> None:
     text = "import os\nos.environ['EFFGAN_ISA'] = 'none-such'\nimport effgan"
     child = script(text)

@@ -146,6 +146,6 @@ fn no_map_is_copied_between_the_layers_of_a_generator() {
 fn a_device_that_is_missing_is_one_line_that_names_those_that_are_there() {
     let (code, line) = failure(&effgan(&["run", &tiny_config(), "--device", "gpu:9", "--out", "/nowhere/run"]));
     assert_eq!(code, Some(2));
-    assert!(line.ends_with(&format!("device = gpu:9 is not on this machine; there is cpu, {}", device())), "{line}");
+    assert!(line.ends_with(&format!("device = gpu:9 is not on this machine; give one of cpu, {}", device())), "{line}");
     assert!(stdout(&effgan(&["devices"])).contains(&format!("\n{}   ", device())));
 }

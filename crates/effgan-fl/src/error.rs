@@ -60,7 +60,7 @@ pub enum FlError {
     /// The device has no memory for a training step.
     #[error(
         "the device has no memory left for batches of {batch_size} images of {image_shape:?} and networks of {megabytes:.0} MB; \
-         lower local.batch_size, network.base_channels or --jobs, or use --device cpu"
+         lower local.batch_size, network.base_channels or --jobs, or resume with --device cpu"
     )]
     DeviceIsFull {
         /// Images of a step.

@@ -47,9 +47,7 @@ pub enum NnError {
     #[error("the device failed: {0}")]
     DeviceFailed(String),
     /// A device without memory for what is computed.
-    #[error(
-        "the device has no memory left for this; lower the batch size, the network or the number of clients that train at the same time"
-    )]
+    #[error("the device has no memory left for this; lower --jobs, or use --device cpu")]
     DeviceIsFull,
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]

@@ -87,15 +87,16 @@ impl Optimiser {
     /// When the device fails.
     pub(crate) fn state<M: Module>(&self, module: &M, tensors: &[TensorSpec]) -> Result<Params> {
         let trained = layers::trained(module, tensors);
-        let saved = |name: String, tensor: &Tensor<1>, spec: &TensorSpec| {
-            let values = layers::read(tensor.clone())?;
-            let values = spec.layout.moved(values, &spec.shape, self.device.order(), Order::Kernels);
-            Ok((name, Array::new(tensor.dims(), values)))
-        };
         let moments = self.moments.iter().zip(&trained).enumerate();
-        let moments = moments.flat_map(|(i, (both, spec))| [0, 1].map(|of| saved(moment_name(of, i), &both[of], spec)));
+        let moments = moments.flat_map(|(i, (both, spec))| [0, 1].map(|of| (moment_name(of, i), &both[of], spec)));
         let start = self.proximal.iter().flat_map(|proximal| &proximal.start).zip(&trained).enumerate();
-        moments.chain(start.map(|(i, (start, spec))| saved(start_name(i), start, spec))).collect()
+        let all: Vec<_> = moments.chain(start.map(|(i, (start, spec))| (start_name(i), start, spec))).collect();
+        let values = layers::read_all(all.iter().map(|(_, tensor, _)| (*tensor).clone()))?;
+        let array = |((name, tensor, spec), values): ((String, &Tensor<1>, &&TensorSpec), Vec<f32>)| {
+            let values = spec.layout.moved(values, &spec.shape, self.device.order(), Order::Kernels);
+            (name, Array::new(tensor.dims(), values))
+        };
+        Ok(all.into_iter().zip(values).map(array).collect())
     }
 
     /// Adds a proximal term with weight `mu` to each later step; its w₀ is the module before the next one.

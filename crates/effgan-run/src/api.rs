@@ -20,7 +20,7 @@ pub use effgan_nn::DeviceName;
 use serde_json::{Map, Value};
 
 pub use self::evaluate::{Against, Scored, evaluate};
-use self::inputs::{config_of, jobs_or_cores, toml_settings};
+use self::inputs::{checked, config_of, jobs_or_cores, toml_settings};
 pub use self::site::{answer, question_of, show_ledger, verify_ledger, write_refusal};
 use crate::config::Config;
 pub use crate::config::NetworkName;
@@ -86,7 +86,7 @@ impl Source {
 /// # Errors
 /// As `effgan run`.
 pub fn run(run: Run, stop: &AtomicBool, on_event: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
-    let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
+    let (jobs, file) = (checked(run.jobs)?, run.config.file());
     let (config, out) = config_and_out(run)?;
     let progress = rounds_and_scores(on_event);
     let execution = Execution { config_file: file.as_deref(), ..Execution::new(jobs, &progress, stop) };
@@ -108,7 +108,7 @@ pub fn federate(
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
-    let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
+    let (jobs, file) = (checked(run.jobs)?, run.config.file());
     let (config, out) = config_and_out(run)?;
     let (progress, list) = (Progress::lines(log), server.map(SiteList::of));
     let execution = Execution { config_file: file.as_deref(), ..Execution::new(jobs, &progress, stop) };
@@ -192,7 +192,7 @@ pub fn resume(
     on_event: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<()> {
     let progress = rounds_and_scores(on_event);
-    let execution = Execution::new(jobs_or_cores(jobs)?, &progress, stop);
+    let execution = Execution::new(checked(jobs)?, &progress, stop);
     pipeline::resume(path, &toml_settings(settings)?, execution)
 }
 

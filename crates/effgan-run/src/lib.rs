@@ -35,7 +35,7 @@
 //!     let _ = sender.send(event.clone()); // fails once nobody follows
 //! });
 //! let stop = AtomicBool::new(false); // may be set elsewhere, and ends the run with `Kind::Interrupted`
-//! let execution = Execution::new(2, &progress, &stop);
+//! let execution = Execution::new(Some(2), &progress, &stop);
 //! pipeline::run(&config, &folder, execution)?;
 //! let events: Vec<Event> = receiver.try_iter().collect();
 //! assert!(events.iter().any(|event| matches!(event, Event::Round(round) if round.clients.len() == 3)));
@@ -45,7 +45,7 @@
 //! assert!(recorded == events && unreadable.is_empty());
 //!
 //! let model = Ensemble::open(&folder)?;
-//! let draw = Draw::new(1, 0..16, config.device()?, execution.jobs);
+//! let draw = Draw::new(1, 0..16, config.device()?, execution.jobs());
 //! assert_eq!(model.sample(&Selection::Ensemble, &draw)?.len(), 16 * 28 * 28); // u8 [16, 1, 28, 28]
 //! let evaluation = pipeline::evaluate(&folder, 200, execution)?;
 //! assert!(evaluation.scores.all().any(|(metric, value)| metric.name == "coverage" && value <= 1.0));
@@ -53,7 +53,7 @@
 //!
 //! // After an interruption the run is resumed; one that is done is extended. Each line is one that `effgan resume` would print.
 //! let progress = Progress::lines(|line| println!("{line}"));
-//! pipeline::resume(&folder, &["algorithm.rounds=2".to_owned()], Execution::new(2, &progress, &stop))?;
+//! pipeline::resume(&folder, &["algorithm.rounds=2".to_owned()], Execution::new(Some(2), &progress, &stop))?;
 //! # effgan_run::Result::Ok(())
 //! ```
 //!

@@ -29,8 +29,8 @@ struct Row {
     kind: &'static str,
     /// Number formats of the inputs of products.
     types: Vec<&'static str>,
-    /// Whether it computes right; otherwise it is not used.
-    usable: bool,
+    /// Why it is not used; absent where it was tried and computes correctly.
+    not_used: Option<String>,
 }
 
 impl Devices {
@@ -56,23 +56,27 @@ impl Row {
         let name = format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.instruction_set);
         let has_bf16 = device.with_precision(effgan_nn::Precision::Bf16).is_ok();
         let types = if has_bf16 { vec!["f32", "bf16"] } else { vec!["f32"] };
-        Self { device: DeviceName::Cpu, name: Some(name), kind: "the processor", types, usable: true }
+        Self { device: DeviceName::Cpu, name: Some(name), kind: "the processor", types, not_used: None }
     }
 
     fn of_gpu(gpu: GpuInfo) -> Self {
-        let kind = if gpu.is_card { "a card" } else { "a program that computes as a card would" };
-        let more = ["f16", "bf16"].into_iter().zip(gpu.computes_in).filter_map(|(name, can)| can.then_some(name));
-        let types = ["f32"].into_iter().chain(more).collect();
-        Self { device: gpu.device, name: gpu.name, kind, types, usable: gpu.is_right }
+        let kind = if gpu.is_card { "a card" } else { "a software renderer" };
+        let types = [("f32", true), ("f16", gpu.has_f16), ("bf16", gpu.has_bf16)];
+        let types = types.into_iter().filter_map(|(name, has)| has.then_some(name)).collect();
+        Self { device: gpu.device, name: gpu.name, kind, types, not_used: gpu.trial.err() }
     }
 }
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { device, name, kind, types, usable } = self;
+        let Self { device, name, kind, types, not_used } = self;
         let (device, name) = (device.to_string(), name.as_deref().unwrap_or("unknown"));
-        let wrong = if *usable { "" } else { "; it computes wrong products and is not used" };
-        write!(f, "{device:7} {name}; {kind}; {}{wrong}", types.join(" "))
+        if let Some(why) = not_used {
+            return write!(f, "{device:7} not used: {why}");
+        }
+        write!(f, "{device:7} {name}; {kind}; {}", types.join(" "))?;
+        // Burn tells neither.
+        if *device == *"cpu" { Ok(()) } else { f.write_str("; driver and memory unknown") }
     }
 }
 

@@ -6,7 +6,6 @@ use clap::Args;
 use effgan_nn::DeviceName;
 use effgan_run::failure::Result;
 use effgan_run::pipeline::{self, Execution};
-use effgan_run::record::machine;
 
 use super::devices::device_setting;
 use super::interrupt::{stop_flag, with_resume_hint};
@@ -25,7 +24,7 @@ pub(super) struct Resume {
     /// Override a value that may change, such as the total number of rounds; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
+    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores; on a GPU one client at a time]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What trains, samples and scores from here on: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: that of the run]
@@ -38,7 +37,7 @@ pub(super) struct Resume {
 
 impl Resume {
     pub(super) fn run(self) -> Result<()> {
-        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let jobs = self.jobs.map(usize::from);
         let progress = terminal::progress(self.json);
         let stop = stop_flag()?;
         let execution = Execution::new(jobs, &progress, &stop);

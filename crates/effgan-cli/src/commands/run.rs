@@ -7,7 +7,6 @@ use effgan_nn::DeviceName;
 use effgan_run::config::Config;
 use effgan_run::failure::Result;
 use effgan_run::pipeline::{self, Execution};
-use effgan_run::record::machine;
 
 use super::devices::device_setting;
 use super::interrupt::{stop_flag, with_resume_hint};
@@ -27,7 +26,7 @@ pub(super) struct Run {
     /// The run folder, which must not exist [default: runs/NAME, with the config's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
+    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores; on a GPU one client at a time]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What trains, samples and scores: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: run.device of the config, cpu]
@@ -48,7 +47,7 @@ impl Run {
         settings.extend(self.device.map(device_setting));
         let config = Config::load_for(&self.config, &settings, Config::check_simulated)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
-        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let jobs = self.jobs.map(usize::from);
         let progress = terminal::progress(self.json);
         let stop = stop_flag()?;
         let outcome = pipeline::run(&config, &out, Execution::new(jobs, &progress, &stop).of_file(&self.config));

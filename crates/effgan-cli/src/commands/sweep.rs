@@ -6,7 +6,6 @@ use clap::Args;
 use effgan_data::datasets::Report;
 use effgan_nn::DeviceName;
 use effgan_run::failure::Result;
-use effgan_run::record::machine;
 use effgan_run::sweep;
 
 use super::devices::device_setting;
@@ -32,7 +31,7 @@ pub(super) struct Sweep {
     /// The folder for the cells, the table and the figures [default: sweeps/NAME, with the sweep's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads, shared by the cells that run at the same time; no result depends on them [default: all cores]
+    /// Threads, shared by the cells that run at the same time; no result depends on them [default: all cores; on a GPU one cell at a time]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What trains, samples and scores all cells: cpu, auto, or a GPU as `effgan devices` lists it, such as gpu:0 [default: run.device of the config, cpu]
@@ -49,7 +48,7 @@ impl Sweep {
         settings.extend(self.device.map(device_setting));
         let swept = sweep::Sweep::load(&self.file, &settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
-        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let jobs = self.jobs.map(usize::from);
         let (bar, tell) = (ReadingBar::default(), |line: &str| if self.json { advise(line) } else { say(line) });
         let report = |report: Report<'_>| bar.report(report, tell);
         let written = sweep::run(&swept, &out, jobs, &*stop_flag()?, &report)?;

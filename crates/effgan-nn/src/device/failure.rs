@@ -4,8 +4,9 @@ use burn::tensor::ExecutionError;
 
 use crate::NnError;
 
-/// Phrases in which Burn says that there is no memory.
-const IS_FULL: [&str; 4] = ["out of device memory", "out-of-memory", "can't allocate", "Out of Memory"];
+/// Phrases in which Burn, wgpu and drivers say that there is no memory, in lower case.
+const IS_FULL: [&str; 5] =
+    ["out of device memory", "out-of-memory", "out of memory", "can't allocate", "not enough memory"];
 
 /// The error of a read from a device.
 pub(crate) fn failure(error: &ExecutionError) -> NnError {
@@ -18,7 +19,7 @@ pub(crate) fn failure(error: &ExecutionError) -> NnError {
 
 /// Burn's texts have several lines, each cause after the words "Caused by:", and a backtrace at the end.
 fn of_text(said: &str) -> NnError {
-    if IS_FULL.iter().any(|phrase| said.contains(phrase)) {
+    if IS_FULL.iter().any(|phrase| said.to_lowercase().contains(phrase)) {
         return NnError::DeviceIsFull;
     }
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "Caused by:");
@@ -35,7 +36,9 @@ mod tests {
         let full = "An error happened during execution\nCaused by:\n  An IO error happened\nCaused by:\n  can't allocate buffer of size: 131\n\
                     No backtrace available";
         assert!(matches!(of_text(full), NnError::DeviceIsFull));
-        assert!(matches!(of_text("wgpu error: Out of Memory"), NnError::DeviceIsFull));
+        for full in ["wgpu error: Out of Memory", "Not enough memory left.", "Can't allocate 12 bytes: every page"] {
+            assert!(matches!(of_text(full), NnError::DeviceIsFull), "{full}");
+        }
         let lost = "The device is poisoned\nCaused by:\n  Unknown: the driver was reset\nBacktrace\n 0: main";
         assert_eq!(of_text(lost).to_string(), "the device failed: Unknown: the driver was reset");
     }

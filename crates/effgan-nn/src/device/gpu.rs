@@ -10,33 +10,39 @@ use burn::tensor::{Device, DeviceType, FloatDType, Tensor, TensorData};
 use effgan_kernels::Precision;
 
 use super::{DeviceName, GpuInfo};
+use crate::NnError;
+use crate::networks::layers;
 
 /// The place of a GPU in the list of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gpu(u8);
 
-/// A device of the system's API, and whether it computes right, once that was tried.
+/// A device of the system's API, and what came of trying it, once that was done.
 struct Found {
     device: Device,
-    is_right: OnceLock<bool>,
+    trial: OnceLock<Result<(), String>>,
 }
 
-/// What the system's API lists: Vulkan, Metal on macOS, otherwise DX12.
+/// What the system's API lists. With Burn's kernels for Vulkan that is Vulkan; otherwise what wgpu prefers, which is Metal on macOS.
 fn found() -> &'static [Found] {
     static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
+    #[cfg(all(feature = "spirv", not(target_os = "macos")))]
+    const API: DeviceType = DeviceType::Vulkan;
+    #[cfg(not(all(feature = "spirv", not(target_os = "macos"))))]
+    const API: DeviceType = DeviceType::Wgpu;
     FOUND.get_or_init(|| {
         listen();
-        let devices = Device::enumerate(DeviceType::Wgpu).into_iter().take(usize::from(u8::MAX));
-        devices.map(|device| Found { device, is_right: OnceLock::new() }).collect()
+        let devices = Device::enumerate(API).into_iter().take(usize::from(u8::MAX));
+        devices.map(|device| Found { device, trial: OnceLock::new() }).collect()
     })
 }
 
 /// What wgpu said when it failed. It says so by a panic on a thread of its own; a read then only finds that nothing was computed.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
-/// The last error of wgpu, if it had one.
+/// The last error of wgpu, if it had one since the last call.
 pub(super) fn last_words() -> Option<String> {
-    LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Keeps what wgpu says when it panics, instead of printing it with a backtrace; other panics are reported as before.
@@ -63,14 +69,18 @@ impl Gpu {
 
     /// What it says of itself. This opens it.
     pub(super) fn info(self) -> GpuInfo {
-        let device = self.burn();
-        let identity = device.identity();
+        let trial = self.trial();
+        // A device that cannot be opened has no more to say.
+        let device = trial.is_ok().then(|| self.burn());
+        let identity = device.as_ref().and_then(Device::identity);
+        let has = |kind| device.as_ref().is_some_and(|device| device.supports_dtype(kind));
         GpuInfo {
             device: DeviceName::Gpu(self.0),
             name: identity.as_ref().map(|identity| identity.name.clone()),
             is_card: identity.is_some_and(|identity| identity.physical.is_some()),
-            computes_in: [FloatDType::F16, FloatDType::BF16].map(|of| device.supports_dtype(of)),
-            is_right: self.is_right(),
+            has_f16: has(FloatDType::F16),
+            has_bf16: has(FloatDType::BF16),
+            trial,
         }
     }
 
@@ -81,15 +91,20 @@ impl Gpu {
         }
     }
 
-    /// Whether a matrix product and a convolution are what they should be, which is tried once.
+    /// Whether a matrix product and a convolution are what they should be, or why not; tried once.
     ///
     /// `SwiftShader`, for one, runs Burn's kernels for Vulkan and returns other numbers: a GAN would be trained on them without an error.
-    pub(super) fn is_right(self) -> bool {
-        *found()[usize::from(self.0)].is_right.get_or_init(|| {
-            let (ours, theirs) = (trial(&self.burn()), trial(&Device::flex()).expect("the CPU does not fail"));
+    pub(super) fn trial(self) -> Result<(), String> {
+        let Found { device, trial } = &found()[usize::from(self.0)];
+        let tried = || {
+            let ours =
+                panic::catch_unwind(|| products(device)).unwrap_or_else(|_| Err("it cannot be opened".into()))?;
+            let theirs = products(&Device::flex())?;
             // f32 sums of 128 products below 1, in another order.
-            ours.is_some_and(|ours| ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-3))
-        })
+            let are_equal = ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-3);
+            if are_equal { Ok(()) } else { Err("it computes wrong products, so that nothing would be learnt".into()) }
+        };
+        trial.get_or_init(tried).clone()
     }
 
     pub(super) fn burn(self) -> Device {
@@ -97,8 +112,8 @@ impl Gpu {
     }
 }
 
-/// The values of a product of matrices and of a convolution on `device`; `None` where it fails.
-fn trial(device: &Device) -> Option<Vec<f32>> {
+/// The values of a product of matrices and of a convolution on `device`.
+fn products(device: &Device) -> Result<Vec<f32>, String> {
     let tensor = |dims: [usize; 4]| {
         let value = |i: usize| ((i * 7919 + 13) % 1000) as f32 / 500.0 - 1.0;
         let values = (0..dims.iter().product()).map(value).collect::<Vec<_>>();
@@ -108,9 +123,10 @@ fn trial(device: &Device) -> Option<Vec<f32>> {
     let channels_first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
     let (images, window) = (channels_first(tensor([2, 10, 10, 8])), channels_first(tensor([16, 4, 4, 8])));
     let convolution = conv2d(images, window, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1)).permute([0, 2, 3, 1]);
-    let mut values = product.try_into_data().ok()?.try_into_vec::<f32>().ok()?;
-    values.extend(convolution.try_into_data().ok()?.try_into_vec::<f32>().ok()?);
-    Some(values)
+    let failed = |error: NnError| error.to_string();
+    let mut values = layers::read(product).map_err(failed)?;
+    values.extend(layers::read(convolution).map_err(failed)?);
+    Ok(values)
 }
 
 impl Display for Gpu {

@@ -11,8 +11,10 @@ pub struct GpuInfo {
     pub name: Option<String>,
     /// Whether it is a card, and no program that computes as one.
     pub is_card: bool,
-    /// Whether it computes in f16 and in bf16.
-    pub computes_in: [bool; 2],
-    /// Whether it computes products right, which was tried; otherwise it is refused.
-    pub is_right: bool,
+    /// Whether it computes in f16.
+    pub has_f16: bool,
+    /// Whether it computes in bf16.
+    pub has_bf16: bool,
+    /// Whether it was tried and computes correctly, or why it is not used.
+    pub trial: Result<(), String>,
 }

@@ -75,16 +75,14 @@ impl Device {
     /// The GPU of this number, if there is one.
     ///
     /// # Errors
-    /// [`NnError::Device`] when it computes wrong products.
+    /// [`NnError::Device`] when it was tried and does not compute correctly.
     #[cfg(feature = "gpu")]
     fn gpu(number: u8) -> Result<Option<Self>> {
-        let gpu = gpu::Gpu::of(number);
-        match gpu.filter(|gpu| !gpu.is_right()) {
-            Some(gpu) => Err(NnError::Device(format!(
-                "device = {gpu} computes wrong products, so that nothing would be learnt; use another driver for it, or cpu"
-            ))),
-            None => Ok(gpu.map(|gpu| Self(Kind::Gpu { gpu, precision: Precision::F32 }))),
-        }
+        let Some(gpu) = gpu::Gpu::of(number) else { return Ok(None) };
+        let refused =
+            |why| NnError::Device(format!("device = {gpu} is not used: {why}; use another driver for it, or cpu"));
+        gpu.trial().map_err(refused)?;
+        Ok(Some(Self(Kind::Gpu { gpu, precision: Precision::F32 })))
     }
 
     #[cfg(not(feature = "gpu"))]
@@ -131,6 +129,11 @@ impl Device {
         }
     }
 
+    /// Whether it is a GPU, or acts as one.
+    pub fn is_gpu(self) -> bool {
+        self.cpu_isa().is_none()
+    }
+
     /// The peak speed of one core in f32 products, in 10⁹ operations per second (2 per multiply-add), which this call
     /// measures; `None` for a GPU.
     pub fn peak_gflops(self) -> Option<f64> {
@@ -138,18 +141,13 @@ impl Device {
     }
 
     /// Steps between two reads of the losses, for which training waits until the device has done them: 1 on the CPU; more on a GPU,
-    /// which then has always work to do.
+    /// which then always has work to do.
     pub fn steps_per_read(self) -> usize {
         match self.0 {
             Kind::Cpu { .. } => 1,
             #[cfg(feature = "gpu")]
             Kind::Gpu { .. } => 16,
         }
-    }
-
-    /// Whether training keeps a client's images on the device instead of sending those of each step.
-    pub(crate) fn keeps_images(self) -> bool {
-        self.order() == Order::Whole
     }
 
     /// The instruction set of the kernels.
@@ -183,7 +181,7 @@ impl Device {
         match self.0 {
             Kind::Cpu { .. } => Order::Kernels,
             #[cfg(feature = "gpu")]
-            Kind::Gpu { .. } => Order::Whole,
+            Kind::Gpu { .. } => Order::ChannelsLast,
         }
     }
 
@@ -191,7 +189,7 @@ impl Device {
     pub(crate) fn block(self, map: &MapShape) -> usize {
         match self.order() {
             Order::Kernels => map.block(),
-            Order::Whole => map.channels,
+            Order::ChannelsLast => map.channels,
         }
     }
 

@@ -19,7 +19,7 @@ pub enum DeviceName {
     /// `cpu`: the processor.
     #[default]
     Cpu,
-    /// `auto`: the first card that computes right, and the processor where there is none.
+    /// `auto`: the first card that computes correctly, and the processor where there is none.
     Auto,
     /// `gpu:` and a number: one of [`gpus`](super::gpus).
     Gpu(u8),
@@ -29,11 +29,11 @@ impl DeviceName {
     /// The device of this name.
     ///
     /// # Errors
-    /// [`NnError::Device`], naming the devices that there are, when there is no such device, or it computes wrong products.
+    /// [`NnError::Device`], naming the devices that there are, when there is no such device, or it does not compute correctly.
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Device::cpu(),
-            Self::Auto => match super::gpus().into_iter().find(|gpu| gpu.is_card && gpu.is_right) {
+            Self::Auto => match super::gpus().into_iter().find(|gpu| gpu.is_card && gpu.trial.is_ok()) {
                 Some(gpu) => gpu.device.open(),
                 None => Device::cpu(),
             },
@@ -45,7 +45,7 @@ impl DeviceName {
         let there = super::gpus().into_iter().map(|gpu| gpu.device.to_string());
         let there: Vec<String> = [CPU.to_owned()].into_iter().chain(there).collect();
         let why = if super::HAS_GPUS { "not on this machine" } else { "not here: this program was built without GPUs" };
-        format!("device = {self} is {why}; there is {}", there.join(", "))
+        format!("device = {self} is {why}; give one of {}", there.join(", "))
     }
 }
 
@@ -59,7 +59,7 @@ impl FromStr for DeviceName {
             (_, Some(number)) if number.parse::<u8>().is_ok_and(|parsed| parsed.to_string() == number) => {
                 Ok(Self::Gpu(number.parse().expect("it is a number")))
             }
-            _ => Err(format!("device = {text} is no device; give cpu, auto, or gpu:0 as effgan devices lists it")),
+            _ => Err(format!("`{text}` is no device; give cpu, auto, or one that effgan devices lists, such as gpu:0")),
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(text.parse::<DeviceName>().unwrap().to_string(), text);
         }
         for text in ["", "gpu", "gpu:", "gpu:256", "gpu:-1", "gpu:00", "GPU:0", "cuda:0", "gpu:0 "] {
-            assert!(text.parse::<DeviceName>().unwrap_err().starts_with(&format!("device = {text} is no device")));
+            assert!(text.parse::<DeviceName>().unwrap_err().starts_with(&format!("`{text}` is no device")));
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     fn a_device_that_is_missing_is_one_line_that_names_those_that_are_there() {
         let error = DeviceName::Gpu(255).open().unwrap_err().to_string();
         assert!(error.starts_with("device = gpu:255 is not "), "{error}");
-        assert!(error.contains("; there is cpu"), "{error}");
+        assert!(error.contains("; give one of cpu"), "{error}");
         assert!(DeviceName::Auto.open().is_ok());
     }
 }

@@ -81,7 +81,7 @@ impl Value {
 
 fn gpu() -> Device {
     let device = Device::of_tests();
-    assert_eq!(device.order(), Order::Whole, "EFFGAN_TEST_DEVICE = gpu:0");
+    assert_eq!(device.order(), Order::ChannelsLast, "EFFGAN_TEST_DEVICE = gpu:0");
     device
 }
 
@@ -208,7 +208,7 @@ fn norms_match_their_kernels() {
             TensorData::new(scaled(gpu()), x.on::<4>(gpu()).dims()),
             &Device::cpu().unwrap().for_inference().burn,
         );
-        for (ours, theirs) in x.in_file(ours, Order::Whole).iter().zip(theirs) {
+        for (ours, theirs) in x.in_file(ours, Order::ChannelsLast).iter().zip(theirs) {
             assert!((ours - theirs).abs() < 1e-5, "{ours} is not {theirs}");
         }
     }

@@ -33,7 +33,7 @@ fn window(w: Tensor<3>, geometry: &Geometry, device: Device) -> Tensor<4> {
     let Geometry { kernel, input, output, .. } = *geometry;
     match device.order() {
         Order::Kernels => w.reshape([kernel, kernel, input.channels, output.channels]).permute([3, 2, 0, 1]),
-        Order::Whole => w.reshape([output.channels, kernel, kernel, input.channels]).permute([0, 3, 1, 2]),
+        Order::ChannelsLast => w.reshape([output.channels, kernel, kernel, input.channels]).permute([0, 3, 1, 2]),
     }
 }
 

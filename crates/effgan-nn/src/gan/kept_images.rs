@@ -8,6 +8,10 @@ use super::Gan;
 use crate::device::Placement;
 use crate::model::TrainingImages;
 
+/// Maximum number of bytes of a client's images that are kept: 43,690 images of 64 × 64 in colour. It is well below what drivers
+/// give a single buffer, and less than the networks of a step take with them.
+const MAX_BYTES: usize = 1 << 29;
+
 /// All images of a client on the device of its networks.
 pub(super) struct KeptImages {
     images: Tensor<4>,
@@ -17,7 +21,13 @@ pub(super) struct KeptImages {
 }
 
 impl KeptImages {
-    pub(super) fn new(from: &TrainingImages<'_>, gan: &Gan) -> Self {
+    /// The images of the client that `gan` is trained on; `None` where the device does not keep them, or they are too large.
+    pub(super) fn new(from: &TrainingImages<'_>, gan: &Gan) -> Option<Self> {
+        let bytes = 4 * from.indices.len() * gan.network().image_len();
+        (gan.device().is_gpu() && bytes <= MAX_BYTES).then(|| Self::kept(from, gan))
+    }
+
+    fn kept(from: &TrainingImages<'_>, gan: &Gan) -> Self {
         let images = gan.images_on_device(from.values(from.indices));
         Self { images, rows: from.indices.iter().copied().zip(0..).collect(), on: gan.placement().clone() }
     }
@@ -51,7 +61,7 @@ mod tests {
         let gan = Gan::new(&network, &params, train, Device::of_tests()).unwrap();
         let pixels: Vec<u8> = (0..5 * network.image_len()).map(|i| (i * 7 % 256) as u8).collect();
         let from = TrainingImages { pixels: &pixels, labels: &[0; 5], indices: &[4, 1, 3] };
-        let kept = KeptImages::new(&from, &gan);
+        let kept = KeptImages::kept(&from, &gan);
         assert_eq!(values(kept.images(&[3, 4])), values(gan.images_on_device(from.values(&[3, 4]))));
     }
 }

@@ -40,8 +40,8 @@ impl GanTrainer {
 impl Trainer for GanTrainer {
     fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()> {
         let z = streams.normal(Purpose::Latent, self.steps, batch.indices.len() * self.gan().network().latent_dim());
-        if self.gan().device().keeps_images() && self.kept.is_none() {
-            self.kept = Some(KeptImages::new(&batch.from, self.gan()));
+        if self.kept.is_none() {
+            self.kept = KeptImages::new(&batch.from, self.gan());
         }
         let real = match &self.kept {
             Some(kept) => kept.images(batch.indices),

@@ -122,18 +122,22 @@ pub(crate) fn tensor<const D: usize>(array: &Array, on: &Placement) -> Tensor<D>
     Tensor::from_data(TensorData::new(array.values().to_vec(), array.shape.clone()), &on.burn)
 }
 
+/// The values of each of `tensors`, in one transfer from the device.
+///
+/// # Errors
+/// When the device fails.
+pub(crate) fn read_all(tensors: impl Iterator<Item = Tensor<1>>) -> Result<Vec<Vec<f32>>> {
+    let transaction = tensors.fold(Transaction::default(), Transaction::register);
+    let data = transaction.try_execute().map_err(|error| device::failure(&error))?;
+    Ok(data.into_iter().map(in_f32).collect())
+}
+
 /// The value of each of `tensors`, which have one, in one transfer from the device.
 ///
 /// # Errors
 /// When the device fails.
 pub(crate) fn scalars(tensors: impl Iterator<Item = Tensor<1>>) -> Result<Vec<f32>> {
-    let transaction = tensors.fold(Transaction::default(), Transaction::register);
-    Ok(transaction
-        .try_execute()
-        .map_err(|error| device::failure(&error))?
-        .into_iter()
-        .map(|data| in_f32(data)[0])
-        .collect())
+    Ok(read_all(tensors)?.into_iter().map(|values| values[0]).collect())
 }
 
 /// The values of a tensor, row-major.
@@ -185,13 +189,9 @@ pub(crate) fn tensors_of<M: Module>(module: &M) -> Vec<NamedTensor> {
 /// # Errors
 /// When the device fails.
 pub(crate) fn read_named(found: Vec<NamedTensor>, tensors: &[TensorSpec], memory: Order) -> Result<Params> {
-    let values = found.iter().map(|tensor| tensor.values.clone());
-    let data = values
-        .fold(Transaction::default(), Transaction::register)
-        .try_execute()
-        .map_err(|error| device::failure(&error))?;
-    let array = |(tensor, data): (NamedTensor, TensorData)| (tensor.name, Array::new(tensor.shape, in_f32(data)));
-    Ok(to_files(&found.into_iter().zip(data).map(array).collect(), tensors, memory))
+    let values = read_all(found.iter().map(|tensor| tensor.values.clone()))?;
+    let array = |(tensor, values): (NamedTensor, _)| (tensor.name, Array::new(tensor.shape, values));
+    Ok(to_files(&found.into_iter().zip(values).map(array).collect(), tensors, memory))
 }
 
 /// Those of the module's `tensors` that are trained, in the order in which it is visited.

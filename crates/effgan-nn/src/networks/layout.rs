@@ -10,7 +10,8 @@ pub(crate) enum Order {
     /// As the kernels read them: maps in blocks of channels, windows as tap × input × output.
     Kernels,
     /// As Burn's convolutions on a GPU read them: all channels of a pixel side by side, windows as output × tap × input.
-    Whole,
+    #[cfg_attr(not(any(test, feature = "gpu")), expect(dead_code, reason = "without GPUs only tests have it"))]
+    ChannelsLast,
 }
 
 impl Order {
@@ -18,7 +19,7 @@ impl Order {
     pub(crate) fn taps_axis(self) -> usize {
         match self {
             Self::Kernels => 0,
-            Self::Whole => 1,
+            Self::ChannelsLast => 1,
         }
     }
 
@@ -26,7 +27,7 @@ impl Order {
     pub(crate) fn channel_axes(self) -> [usize; 2] {
         match self {
             Self::Kernels => [1, 2],
-            Self::Whole => [0, 2],
+            Self::ChannelsLast => [0, 2],
         }
     }
 
@@ -34,7 +35,7 @@ impl Order {
     fn index(self, map: &MapShape, channel: usize, row: usize, column: usize) -> usize {
         match self {
             Self::Kernels => map.index(channel, row, column),
-            Self::Whole => (row * map.width + column) * map.channels + channel,
+            Self::ChannelsLast => (row * map.width + column) * map.channels + channel,
         }
     }
 
@@ -42,7 +43,7 @@ impl Order {
     fn window(self, [taps, input, output]: [usize; 3], at: impl Fn([usize; 3]) -> f32) -> Array {
         match self {
             Self::Kernels => gather([taps, input, output], at),
-            Self::Whole => gather([output, taps, input], |[o, tap, i]| at([tap, i, o])),
+            Self::ChannelsLast => gather([output, taps, input], |[o, tap, i]| at([tap, i, o])),
         }
     }
 
@@ -50,11 +51,11 @@ impl Order {
     fn of_window(self, shape: &[usize]) -> ([usize; 3], impl Fn([usize; 3]) -> usize) {
         let [taps, input, output] = match self {
             Self::Kernels => [shape[0], shape[1], shape[2]],
-            Self::Whole => [shape[1], shape[2], shape[0]],
+            Self::ChannelsLast => [shape[1], shape[2], shape[0]],
         };
         let place = move |[tap, i, o]: [usize; 3]| match self {
             Self::Kernels => (tap * input + i) * output + o,
-            Self::Whole => (o * taps + tap) * input + i,
+            Self::ChannelsLast => (o * taps + tap) * input + i,
         };
         ([taps, input, output], place)
     }
@@ -66,7 +67,8 @@ pub(crate) enum Layout {
     /// The same layout everywhere.
     Plain,
     /// Weights of a convolution (OIHW) or of a transposed one (IOHW): `[output, input, k, k]` in files and
-    /// `[k · k, input, output]` for kernels, where input and output are those of the [geometry](effgan_kernels::Geometry).
+    /// `[k · k, input, output]` for kernels, `[output, k · k, input]` on a GPU, where input and output are those of the
+    /// [geometry](effgan_kernels::Geometry).
     Window,
     /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in memory. Where the input or the output is a
     /// feature map, its values are in the order channel, row, column in files and in that of maps in memory.
@@ -128,7 +130,7 @@ impl Layout {
     fn shape_in(self, memory: Order, shape: &[usize]) -> Vec<usize> {
         match (self, memory) {
             (Self::Window, Order::Kernels) => vec![shape[2] * shape[3], shape[1], shape[0]],
-            (Self::Window, Order::Whole) => vec![shape[0], shape[2] * shape[3], shape[1]],
+            (Self::Window, Order::ChannelsLast) => vec![shape[0], shape[2] * shape[3], shape[1]],
             (Self::Linear { .. }, _) => vec![shape[1], shape[0]],
             _ => shape.to_vec(),
         }
@@ -189,7 +191,7 @@ fn gather<const D: usize>(shape: [usize; D], at: impl Fn([usize; D]) -> f32) -> 
 mod tests {
     use super::*;
 
-    const MEMORIES: [Order; 2] = [Order::Kernels, Order::Whole];
+    const MEMORIES: [Order; 2] = [Order::Kernels, Order::ChannelsLast];
 
     fn numbered<const D: usize>(shape: [usize; D]) -> Array {
         let len: usize = shape.iter().product();
@@ -225,8 +227,8 @@ mod tests {
         assert_eq!(kernels.shape, [4, 3, 2]);
         // Tap 1 (row 0, column 1), input channel 2, output channel 1; in the file it is at (1 · 3 + 2) · 4 + 1.
         assert_eq!(kernels.values()[(3 + 2) * 2 + 1], 21.0);
-        let whole = Layout::Window.to_memory(&numbered([2, 3, 2, 2]), Order::Whole);
-        assert_eq!((whole.shape.as_slice(), whole.values()[(4 + 1) * 3 + 2]), ([2, 4, 3].as_slice(), 21.0));
+        let last = Layout::Window.to_memory(&numbered([2, 3, 2, 2]), Order::ChannelsLast);
+        assert_eq!((last.shape.as_slice(), last.values()[(4 + 1) * 3 + 2]), ([2, 4, 3].as_slice(), 21.0));
     }
 
     #[test]
@@ -243,6 +245,6 @@ mod tests {
         // Channel 17 at pixel 1: the second block, second pixel, second channel.
         assert_eq!(Layout::Map(map).to_memory(&numbered([64]), Order::Kernels).values()[32 + 16 + 1], 35.0);
         // On a GPU: the second pixel, channel 17.
-        assert_eq!(Layout::Map(map).to_memory(&numbered([64]), Order::Whole).values()[32 + 17], 35.0);
+        assert_eq!(Layout::Map(map).to_memory(&numbered([64]), Order::ChannelsLast).values()[32 + 17], 35.0);
     }
 }

@@ -65,7 +65,7 @@ impl Resampled {
     pub(crate) fn outputs_axis(&self) -> usize {
         match self.device.order() {
             Order::Kernels => 2,
-            Order::Whole => 0,
+            Order::ChannelsLast => 0,
         }
     }
 
@@ -100,7 +100,7 @@ impl Resampled {
                 let [_, inputs, outputs] = weights.dims();
                 sums.matmul(weights.reshape([taps, inputs * outputs])).reshape([wider, inputs, outputs])
             }
-            Order::Whole => sums.unsqueeze().matmul(weights),
+            Order::ChannelsLast => sums.unsqueeze().matmul(weights),
         }
     }
 }

@@ -24,14 +24,20 @@ pub(super) fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>
     settings.iter().map(|(key, value)| setting(key, value)).collect()
 }
 
+/// A number of threads, where one is given.
+///
+/// # Errors
+/// When it is not in range.
+pub(super) fn checked(jobs: Option<usize>) -> Result<Option<usize>> {
+    match jobs.filter(|jobs| !(1..=MAX_JOBS).contains(jobs)) {
+        Some(jobs) => Err(usage(format!("jobs = {jobs} must be from 1 to {MAX_JOBS}"))),
+        None => Ok(jobs),
+    }
+}
+
 /// The number of threads: all cores when absent.
 pub(super) fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
-    match jobs {
-        Some(jobs) if !(1..=MAX_JOBS).contains(&jobs) => {
-            Err(usage(format!("jobs = {jobs} must be from 1 to {MAX_JOBS}")))
-        }
-        jobs => Ok(jobs.unwrap_or_else(machine::cores)),
-    }
+    Ok(checked(jobs)?.unwrap_or_else(machine::cores))
 }
 
 /// A setting in the form `section.key=value`, with strings quoted so that they stay strings.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use effgan_data::datasets::MaxMemory;
 use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig};
-use effgan_nn::params;
+use effgan_nn::{DeviceName, params};
 use toml::{Table, Value};
 
 use super::typed::shown;
@@ -68,7 +68,7 @@ impl Config {
     }
 
     /// Like [`identity`](Self::identity), but equal for `effgan` and `fedgan` where their rounds are the same, and another one where the
-    /// images or the feature network lie elsewhere: to a sweep they are others, though a single run may have been moved.
+    /// images or the feature network lie elsewhere, or the device differs: to a sweep they are others, though a single run may have been moved.
     pub fn identity_of_rounds(&self) -> String {
         let algorithm = match &self.algorithm {
             // A learning rate that decays over the length of the run differs between the two: their lengths differ.
@@ -77,7 +77,8 @@ impl Config {
         };
         let rounds = Self { algorithm, ..self.clone() }.identity();
         let places = (&self.dataset.dir, &self.evaluation.features);
-        params::sha256(format!("{rounds} {places:?}").as_bytes())
+        let device = Some(self.run.device).filter(|device| *device != DeviceName::default());
+        params::sha256(format!("{rounds} {places:?} {device:?}").as_bytes())
     }
 
     /// Whether the mean of an `effgan` run's members is the generator that FedGAN would have reached with equal work.
@@ -142,10 +143,12 @@ mod tests {
     ];
 
     #[test]
-    fn to_a_sweep_images_and_networks_that_lie_elsewhere_are_others_and_to_a_run_that_moved_they_are_not() {
-        for key in ["dataset.dir", "evaluation.features"] {
+    fn to_a_sweep_images_networks_and_devices_elsewhere_are_others_and_to_a_run_that_moved_they_are_not() {
+        for (key, places) in
+            [("dataset.dir", ["a", "b"]), ("evaluation.features", ["a", "b"]), ("run.device", ["cpu", "gpu:0"])]
+        {
             let at = |place| quickstart(&["dataset.name=mnist", "dataset.dir=mnist", &format!("{key}={place}")]);
-            let [one, other] = ["a", "b"].map(|place| at(place).unwrap());
+            let [one, other] = places.map(|place| at(place).unwrap());
             assert_eq!(one.identity(), other.identity(), "{key}");
             assert_ne!(one.identity_of_rounds(), other.identity_of_rounds(), "{key}");
         }

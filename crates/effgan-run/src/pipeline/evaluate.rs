@@ -19,7 +19,7 @@ const SEED: u64 = 1;
 /// # Errors
 /// When the run has no model, or there is no feature network for its images.
 pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluation> {
-    let Execution { jobs, stop, .. } = execution;
+    let (jobs, stop) = (execution.jobs(), execution.stop);
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let device = config.device()?;
     let dataset = config.load_dataset()?;

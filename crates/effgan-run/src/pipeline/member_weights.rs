@@ -53,7 +53,7 @@ impl Run<'_> {
     /// The members beyond the bound, with their distances. Records how much the samples of each member differ from one another.
     fn far_members(&mut self, writer: &ModelWriter) -> Result<Vec<(ClientName, f64)>> {
         let members = writer.members();
-        let looks = parallel_map(members.len(), self.execution.jobs, |i| self.look_at(writer, &members[i]));
+        let looks = parallel_map(members.len(), self.execution.jobs(), |i| self.look_at(writer, &members[i]));
         let (stats, spreads): (Vec<_>, Vec<_>) = looks.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
         spreads.into_iter().try_for_each(|spread| self.record(&Event::Spread(spread)))?;
         let distances = distances_from_others(&stats).map_err(anyhow::Error::from)?;
@@ -73,7 +73,7 @@ impl Run<'_> {
 
     /// Records how much samples of the server's generator differ from one another.
     pub(super) fn record_spread(&mut self, model: &Ensemble) -> Result<()> {
-        let images = self.first_samples(&model.global()?, self.execution.jobs)?;
+        let images = self.first_samples(&model.global()?, self.execution.jobs())?;
         Ok(self.record(&Event::Spread(self.spread(None, &images)))?)
     }
 

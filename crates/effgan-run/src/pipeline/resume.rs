@@ -16,6 +16,7 @@ use super::{Execution, Notes, Run, Seconds};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::record::events::Event;
+use crate::record::machine;
 use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
 
@@ -58,13 +59,14 @@ impl<'a> Run<'a> {
         earlier: &RunInfo,
         execution: Execution<'a>,
     ) -> Result<Self> {
-        let info = RunInfo {
+        let mut info = RunInfo {
             started: earlier.started,
             resumed: earlier.resumed + 1,
             seconds: earlier.seconds,
             ..inputs.info(config, execution)
         };
         warn_of_another_machine(earlier, &info);
+        info.machine.gpu = machine::after(&earlier.machine, &info.machine);
         check_feature_network(config, earlier, inputs)?;
         Ok(Self::new(config, inputs, RunDir::open(path, info)?, execution))
     }
@@ -203,7 +205,8 @@ fn check_feature_network(config: &Config, earlier: &RunInfo, inputs: &RunInputs)
 fn warn_of_another_machine(earlier: &RunInfo, now: &RunInfo) {
     let build = |info: &RunInfo| {
         let machine = &info.machine;
-        format!("effgan {} on {}, {}, {}", info.version, machine.cpu, machine.instruction_set, machine.os)
+        let gpu = machine.gpu.as_ref().map_or_else(String::new, |gpu| format!(", {gpu}"));
+        format!("effgan {} on {}, {}, {}{gpu}", info.version, machine.cpu, machine.instruction_set, machine.os)
     };
     if build(earlier) != build(now) {
         log::warn!(

@@ -43,7 +43,7 @@ impl RunInputs {
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
-        let (device, Execution { jobs, progress, stop, .. }) = (config.device()?, execution);
+        let (device, jobs, Execution { progress, stop, .. }) = (config.device()?, execution.jobs(), execution);
         let roster = data.roster(config.federation.max_examples);
         let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
         let started = Instant::now();
@@ -65,7 +65,7 @@ impl RunInputs {
 
     /// What `run.json` says at the start of the run.
     pub(super) fn info(&self, config: &Config, execution: Execution) -> RunInfo {
-        let (jobs, device) = (execution.jobs, self.device);
+        let (jobs, device) = (execution.clients_at_a_time(self.device), self.device);
         let info = run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device);
         RunInfo { feature_network: self.scorer.network().map(|[id, _]| id), ..info }
     }

@@ -75,7 +75,7 @@ impl Run<'_> {
     pub(super) fn save_member_samples(&mut self, ensemble: &Ensemble) -> Result<()> {
         self.execution.check_stop()?;
         let started = Instant::now();
-        let draw = Draw::new(self.config.seed, 0..samples::MEMBER_SAMPLES, self.device, self.execution.jobs);
+        let draw = Draw::new(self.config.seed, 0..samples::MEMBER_SAMPLES, self.device, self.execution.jobs());
         let is_shown = |(i, member): &(usize, &Member)| *i < samples::MEMBERS_SHOWN || member.flagged.is_some();
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
             let images = ensemble.sample(&Selection::Members(vec![member.name.clone()]), &draw)?;

@@ -56,14 +56,14 @@ fn a_listener_has_the_lines_of_metrics_jsonl_before_and_after_a_resume() {
     // The checkpoint of a round is older than its score, so the score is cut off and comes again, as do the stages.
     let first = Follower::that_stops(|event| matches!(event, Event::Score(score) if score.round == 1));
     let progress = Progress::new(first.clone());
-    let stopped = run(&config(), &folder, Execution::new(2, &progress, &first.stop)).unwrap_err();
+    let stopped = run(&config(), &folder, Execution::new(Some(2), &progress, &first.stop)).unwrap_err();
     assert_eq!(stopped.kind(), Kind::Interrupted);
     let lines = lines_of(&folder);
     assert_eq!(first.lines(), lines);
 
     let second = Follower { stop: Arc::default(), stops: |_| false, ..first };
     let progress = Progress::new(second.clone());
-    resume(&folder, &[], Execution::new(2, &progress, &second.stop)).unwrap();
+    resume(&folder, &[], Execution::new(Some(2), &progress, &second.stop)).unwrap();
     let resumed = lines_of(&folder);
     assert!(!resumed.starts_with(&lines), "lines after the checkpoint are cut off");
     assert_eq!(second.lines(), resumed);
@@ -76,7 +76,7 @@ fn a_loss_or_a_score_with_nan_is_a_note_for_the_listener_as_in_the_file() {
     let place = tempfile::tempdir().unwrap();
     let (folder, config, follower) = (place.path().join("run"), config(), Follower::that_stops(|_| false));
     let progress = Progress::new(follower.clone());
-    let execution = Execution::new(2, &progress, &follower.stop);
+    let execution = Execution::new(Some(2), &progress, &follower.stop);
     let inputs = RunInputs::new(&config, RunData::load(&config, execution.progress).unwrap(), execution).unwrap();
     let dir = RunDir::create(&folder, &config, inputs.info(&config, execution)).unwrap();
     let mut run = Run::new(&config, &inputs, dir, execution);
@@ -112,7 +112,7 @@ fn hash_of(kind: &str, weights: &str, settings: &[&str]) -> Option<String> {
         [&[algorithm.as_str(), local][..], settings].concat().into_iter().map(str::to_owned).collect();
     let config = Config::parse(include_str!("../../tests/tiny.toml"), &all).unwrap();
     let stop = AtomicBool::new(false);
-    run(&config, &folder, Execution::new(2, &Progress::events(|_| {}), &stop)).unwrap();
+    run(&config, &folder, Execution::new(Some(2), &Progress::events(|_| {}), &stop)).unwrap();
     info_of(&folder).unwrap().model_hash
 }
 

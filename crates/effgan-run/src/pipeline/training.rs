@@ -61,7 +61,7 @@ impl Run<'_> {
             // A simulated client fails only because of a bug, so by default a failure stops the run.
             failures: self.config.failures(OnFailure::Stop),
             seed: self.config.seed,
-            jobs: self.execution.jobs,
+            jobs: self.execution.clients_at_a_time(self.device),
             checkpoints: &checkpoints,
             on_step: &on_step,
         };
@@ -83,7 +83,7 @@ impl Run<'_> {
             failures: self.config.failures(OnFailure::LeaveOut),
             deadline: Duration::from_secs_f64(self.config.federation.deadline),
             seed: self.config.seed,
-            jobs: self.execution.jobs,
+            jobs: self.execution.jobs(),
             checkpoints: &checkpoints,
         };
         self.execution.progress.started(federation.plan(), rounds_done(from.as_ref()));

@@ -34,6 +34,15 @@ pub fn this(device: Device) -> Machine {
     }
 }
 
+/// What [`Machine::gpu`] says of a run that was begun on `earlier` and goes on with `now`: both, where they differ.
+pub(crate) fn after(earlier: &Machine, now: &Machine) -> Option<String> {
+    if earlier.gpu == now.gpu {
+        return now.gpu.clone();
+    }
+    let [first, then] = [earlier, now].map(|machine| machine.gpu.as_deref().unwrap_or("the processor"));
+    Some(format!("{first}; then {then}"))
+}
+
 /// The number of cores that this process may use, ≥ 1.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)

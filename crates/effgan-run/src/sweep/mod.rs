@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, anyhow};
 use effgan_data::Dataset;
 use effgan_data::datasets::Report;
+use effgan_nn::Device;
 use effgan_nn::checkpoint::write_file;
 
 pub use self::cell::Cell;
@@ -30,9 +31,10 @@ pub use self::sweep_file::Sweep;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::pipeline;
+use crate::record::machine;
 use crate::scores::{self, Training};
 
-/// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
+/// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads (all cores when absent, and one where a cell is on a GPU) until all are done or `stop` becomes true, then writes
 /// table and figures and returns their paths. `report` is told of the images that are read to check the cells, and then a line for each
 /// finished cell.
 ///
@@ -44,10 +46,12 @@ use crate::scores::{self, Training};
 pub fn run(
     sweep: &Sweep,
     out: &Path,
-    jobs: usize,
+    jobs: Option<usize>,
     stop: &AtomicBool,
     report: &(dyn Fn(Report<'_>) + Sync),
 ) -> Result<Vec<PathBuf>> {
+    let on_a_gpu = sweep.cells.iter().any(|cell| cell.config.run.device.open().is_ok_and(Device::is_gpu));
+    let jobs = jobs.unwrap_or_else(|| if on_a_gpu { 1 } else { machine::cores() });
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
     check_open_cells(sweep, out, jobs, stop, report)?;

@@ -105,8 +105,9 @@ impl Workers<'_> {
     fn run_cell(&self, cell: &Cell, group: &Group) -> Result<()> {
         let folder = cell.folder(self.out);
         let quiet = Progress::events(|_| {});
-        let execution = Execution::new(self.threads, &quiet, self.stop);
-        let resume = || pipeline::resume(&folder, &[], execution);
+        let execution = Execution::new(Some(self.threads), &quiet, self.stop);
+        // Begun on another device, perhaps.
+        let resume = || pipeline::resume(&folder, &[format!("run.device={}", cell.config.run.device)], execution);
         match status(&folder) {
             Some(Status::Done) => Ok(()),
             Some(_) => resume(),

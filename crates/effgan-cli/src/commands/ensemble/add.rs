@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use effgan_run::failure::Result;
 use effgan_run::pipeline::{self, Execution};
-use effgan_run::record::machine;
 
 use crate::commands::interrupt::stop_flag;
 use crate::output::say;
@@ -28,7 +27,7 @@ pub(crate) struct Add {
 
 impl Add {
     pub(super) fn run(self) -> Result<()> {
-        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let jobs = self.jobs.map(usize::from);
         let (progress, stop) = (terminal::progress(false), stop_flag()?);
         let name = pipeline::add_late_member(&self.run_dir, &self.file, Execution::new(jobs, &progress, &stop))?;
         say(format!("{name} is in the ensemble"));

@@ -28,7 +28,7 @@ fn device() -> Device {
 }
 
 fn on_gpu() -> bool {
-    device().order() == Order::Whole
+    device().order() == Order::ChannelsLast
 }
 
 const ADAM: Adam = Adam { learning_rate: 2e-4, beta1: 0.5 };

@@ -273,7 +273,7 @@ impl Inception {
 
     fn engine(params: &Params, device: Device) -> Result<Engine> {
         #[cfg(feature = "gpu")]
-        if device.order() == Order::Whole {
+        if device.order() == Order::ChannelsLast {
             return Self::on_burn(params, device);
         }
         Self::on_kernels(params, device)

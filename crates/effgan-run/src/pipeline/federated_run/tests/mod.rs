@@ -165,7 +165,7 @@ fn hash(run: &Path) -> String {
 /// `jobs` threads that nothing stops.
 fn on(jobs: usize, progress: &Progress) -> Execution<'_> {
     static STOP: AtomicBool = AtomicBool::new(false);
-    Execution::new(jobs, progress, &STOP)
+    Execution::new(Some(jobs), progress, &STOP)
 }
 
 fn quiet() -> Progress {

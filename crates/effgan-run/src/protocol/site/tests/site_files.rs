@@ -136,6 +136,17 @@ fn a_site_makes_no_second_copy_of_its_images_unless_its_policy_names_a_folder() 
     assert_eq!((mode(copy), mode(copy.parent().unwrap())), (0o600, 0o700));
 }
 
+/// A server that names a device in its config, and a site that names one which it does not have.
+#[test]
+fn what_trains_at_a_site_is_its_own_choice() {
+    let of_server = format!("{CONFIG}\n[run]\ndevice = \"gpu:255\"\n");
+    let kit = Kit::new(ANY);
+    assert_eq!(refusal(&kit.query(&of_server)), None);
+    assert_eq!(refusal(&kit.round(&of_server, ExchangeKind::Average, 1)), None);
+    let kit = Kit::new(&format!("{ANY}device = \"gpu:255\"\n"));
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), Some(Refusal::WorkFailed));
+}
+
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
