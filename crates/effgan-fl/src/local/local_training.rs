@@ -135,7 +135,7 @@ impl LocalTraining {
     /// is on) when the server collects, because the other networks never leave their client.
     ///
     /// # Errors
-    /// [`FlError::NonFiniteLoss`], [`FlError::OneImage`], [`FlError::Interrupted`]; tensors that do not fit the model.
+    /// [`FlError::NonFiniteLoss`], [`FlError::OneImage`], [`FlError::Interrupted`], [`FlError::DeviceIsFull`]; tensors that do not fit the model.
     pub fn update(
         &self,
         broadcast: &Broadcast,

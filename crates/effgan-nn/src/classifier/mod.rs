@@ -29,6 +29,38 @@ pub struct Classified {
     pub classes: Vec<u8>,
 }
 
+/// Numbers of values for an image of a classifier.
+struct Sizes {
+    image: usize,
+    features: usize,
+    classes: usize,
+}
+
+const SIZES: Sizes = Sizes { image: IMAGE_LEN, features: LENET_FEATURES, classes: LENET_CLASSES };
+
+impl Sizes {
+    /// Features and classes of `images`, of which `forward` computes features and logits by the batch.
+    fn classified(&self, images: &[u8], forward: impl Fn(&[u8]) -> Result<(Vec<f32>, Vec<f32>)>) -> Result<Classified> {
+        let mut all = Classified { features: Vec::new(), classes: Vec::new() };
+        for images in images.chunks(BATCH * self.image) {
+            let (n, (features, logits)) = (images.len() / self.image, forward(images)?);
+            all.features.extend_from_slice(&features[..n * self.features]);
+            all.classes.extend(logits.chunks_exact(self.classes).take(n).map(largest));
+        }
+        Ok(all)
+    }
+
+    /// The probability of the most likely class of each of `images`, of which `forward` computes features and logits by the batch.
+    fn certainty(&self, images: &[u8], forward: impl Fn(&[u8]) -> Result<(Vec<f32>, Vec<f32>)>) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for images in images.chunks(BATCH * self.image) {
+            let (_, logits) = forward(images)?;
+            all.extend(logits.chunks_exact(self.classes).take(images.len() / self.image).map(largest_probability));
+        }
+        Ok(all)
+    }
+}
+
 /// A trained LeNet for 28 × 28 grey images.
 pub struct Classifier {
     network: LeNet,
@@ -55,14 +87,7 @@ impl Classifier {
     /// # Errors
     /// When the device fails.
     pub fn classify(&self, images: &[u8]) -> Result<Classified> {
-        let mut all = Classified { features: Vec::new(), classes: Vec::new() };
-        for images in images.chunks(BATCH * IMAGE_LEN) {
-            let n = images.len() / IMAGE_LEN;
-            let (features, logits) = self.forward(images)?;
-            all.features.extend_from_slice(&features[..n * LENET_FEATURES]);
-            all.classes.extend(logits.chunks_exact(LENET_CLASSES).take(n).map(largest));
-        }
-        Ok(all)
+        SIZES.classified(images, |batch| self.forward(batch))
     }
 
     /// The probability of the most likely class of each of `images`, u8 `[n, 1, 28, 28]`: 0.1..=1.
@@ -70,14 +95,10 @@ impl Classifier {
     /// # Errors
     /// When the device fails.
     pub fn certainty(&self, images: &[u8]) -> Result<Vec<f32>> {
-        let mut all = Vec::new();
-        for images in images.chunks(BATCH * IMAGE_LEN) {
-            let (_, logits) = self.forward(images)?;
-            all.extend(logits.chunks_exact(LENET_CLASSES).take(images.len() / IMAGE_LEN).map(largest_probability));
-        }
-        Ok(all)
+        SIZES.certainty(images, |batch| self.forward(batch))
     }
 
+    /// Features and logits of a batch, the values of up to 64 images.
     fn forward(&self, images: &[u8]) -> Result<(Vec<f32>, Vec<f32>)> {
         let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
         padded.resize(BATCH * IMAGE_LEN, 0.0);

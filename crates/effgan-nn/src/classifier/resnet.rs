@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, RngExt};
 
-use super::{BATCH, Classified, classes, cross_entropy, largest, largest_probability};
+use super::{BATCH, Classified, Sizes, classes, cross_entropy};
 use crate::device::Placement;
 use crate::networks::{self, RESNET_FEATURES, ResnetShape, init, layers, named_tensors};
 use crate::optim::{Adam, Optimiser};
@@ -48,14 +48,7 @@ impl ResnetClassifier {
     /// # Errors
     /// When the device fails.
     pub fn classify(&self, images: &[u8]) -> Result<Classified> {
-        let image_len = image_len(&self.shape);
-        let mut all = Classified { features: Vec::new(), classes: Vec::new() };
-        for images in images.chunks(BATCH * image_len) {
-            let (n, (features, logits)) = (images.len() / image_len, self.forward(images)?);
-            all.features.extend_from_slice(&features[..n * Self::FEATURES]);
-            all.classes.extend(logits.chunks_exact(self.shape.num_classes).take(n).map(largest));
-        }
-        Ok(all)
+        self.sizes().classified(images, |batch| self.forward(batch))
     }
 
     /// The probability of the most likely class of each of `images`.
@@ -63,13 +56,11 @@ impl ResnetClassifier {
     /// # Errors
     /// When the device fails.
     pub fn certainty(&self, images: &[u8]) -> Result<Vec<f32>> {
-        let (image_len, classes) = (image_len(&self.shape), self.shape.num_classes);
-        let mut all = Vec::new();
-        for images in images.chunks(BATCH * image_len) {
-            let (_, logits) = self.forward(images)?;
-            all.extend(logits.chunks_exact(classes).take(images.len() / image_len).map(largest_probability));
-        }
-        Ok(all)
+        self.sizes().certainty(images, |batch| self.forward(batch))
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes { image: image_len(&self.shape), features: Self::FEATURES, classes: self.shape.num_classes }
     }
 
     /// Features and logits of a batch, the values of up to 64 images.

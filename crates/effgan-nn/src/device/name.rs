@@ -42,7 +42,8 @@ impl DeviceName {
     }
 
     fn is_missing(self) -> String {
-        let there = super::gpus().into_iter().map(|gpu| gpu.device.to_string());
+        let usable = super::gpus().into_iter().filter(|gpu| gpu.trial.is_ok());
+        let there = usable.map(|gpu| gpu.device.to_string());
         let there: Vec<String> = [CPU.to_owned()].into_iter().chain(there).collect();
         let why = if super::HAS_GPUS { "not on this machine" } else { "not here: this program was built without GPUs" };
         format!("device = {self} is {why}; give one of {}", there.join(", "))

@@ -8,8 +8,8 @@ use super::Gan;
 use crate::device::Placement;
 use crate::model::TrainingImages;
 
-/// Maximum number of bytes of a client's images that are kept: 43,690 images of 64 × 64 in colour. It is well below what drivers
-/// give a single buffer, and less than the networks of a step take with them.
+/// Maximum number of bytes of a client's images that are kept: 10,922 images of 64 × 64 in colour. More are sent batch by batch,
+/// since drivers bound a single buffer, and each client that trains at the same time has one.
 const MAX_BYTES: usize = 1 << 29;
 
 /// All images of a client on the device of its networks.

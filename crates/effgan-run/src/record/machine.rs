@@ -53,3 +53,19 @@ fn cpu() -> Option<String> {
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_goes_on_elsewhere_names_both() {
+        let on = |gpu: Option<&str>| Machine { gpu: gpu.map(Into::into), ..this(Device::cpu().unwrap()) };
+        let (cpu, gpu, other) = (on(None), on(Some("gpu:0, a card")), on(Some("gpu:1, another")));
+        assert_eq!(after(&cpu, &cpu), None);
+        assert_eq!(after(&gpu, &gpu).unwrap(), "gpu:0, a card");
+        assert_eq!(after(&gpu, &cpu).unwrap(), "gpu:0, a card; then the processor");
+        assert_eq!(after(&cpu, &gpu).unwrap(), "the processor; then gpu:0, a card");
+        assert_eq!(after(&gpu, &other).unwrap(), "gpu:0, a card; then gpu:1, another");
+    }
+}
