@@ -29,9 +29,13 @@ fn few_steps() -> Vec<&'static str> {
 
 /// A run on this device, and its folder.
 fn run_on(device: &str) -> (TempDir, String) {
+    run_with(device, &[])
+}
+
+fn run_with(device: &str, more: &[&str]) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let output = run_tiny(&run, &[&few_steps()[..], &["--device", device]].concat());
+    let output = run_tiny(&run, &[&few_steps()[..], more, &["--device", device]].concat());
     assert!(output.status.success(), "{output:?}");
     (folder, text(&run).to_owned())
 }
@@ -47,9 +51,12 @@ fn samples(run: &str, device: &str) -> Vec<u8> {
 
 #[test]
 fn a_run_says_what_computed_it_and_its_files_are_those_of_a_run_on_the_cpu() {
-    let ((_a, gpu), (_b, cpu)) = (run_on(&device()), run_on("cpu"));
-    let named = json(&Path::new(&gpu).join("run.json"))["machine"]["gpu"].as_str().unwrap().to_owned();
+    let longer = ["--set", "local.epochs=6"];
+    let ((_a, gpu), (_b, cpu)) = (run_with(&device(), &longer), run_with("cpu", &longer));
+    let info = json(&Path::new(&gpu).join("run.json"));
+    let named = info["machine"]["gpu"].as_str().unwrap();
     assert!(named.starts_with(&format!("{}, ", device())), "{named}");
+    assert_eq!(info["jobs"], 1, "clients share the device's memory");
     assert!(fs::read_to_string(Path::new(&gpu).join("report.html")).unwrap().contains("networks computed by"));
     let manifest = |run: &str| json(&Path::new(run).join("model/manifest.json"));
     let names =
@@ -59,6 +66,9 @@ fn a_run_says_what_computed_it_and_its_files_are_those_of_a_run_on_the_cpu() {
     // The first step is the same networks on the same images; after some steps, rounding has grown.
     let losses = |run: &str| metrics(Path::new(run)).into_iter().find(|event| event["event"] == "losses").unwrap();
     for loss in ["loss_d", "loss_g"] {
+        // More steps than between two reads, of which none is lost.
+        let all = |run: &str| losses(run)[loss].as_array().unwrap().len();
+        assert!(all(&gpu) > 16 && all(&gpu) == all(&cpu), "{} losses, not {}", all(&gpu), all(&cpu));
         let first = |run: &str| losses(run)[loss][0].as_f64().unwrap();
         assert!((first(&gpu) - first(&cpu)).abs() < 1e-4, "{loss}: {} is not {}", first(&gpu), first(&cpu));
     }
@@ -111,7 +121,10 @@ fn a_run_that_was_interrupted_goes_on_there_and_on_the_cpu() {
         assert!(output.status.success(), "{output:?}");
         let scores: Vec<Value> = metrics(&run).into_iter().filter(|event| event["of"] == "ensemble").collect();
         assert!(scores.len() == 1 && scores[0]["fd_small"].as_f64().unwrap().is_finite(), "{scores:?}");
-        assert_eq!(json(&run.join("run.json"))["status"], "done");
+        let info = json(&run.join("run.json"));
+        assert_eq!(info["status"], "done");
+        let named = info["machine"]["gpu"].as_str().unwrap();
+        assert_eq!(named.ends_with("; then the processor"), next == "cpu", "{named}");
     }
 }
 
@@ -146,6 +159,6 @@ fn no_map_is_copied_between_the_layers_of_a_generator() {
 fn a_device_that_is_missing_is_one_line_that_names_those_that_are_there() {
     let (code, line) = failure(&effgan(&["run", &tiny_config(), "--device", "gpu:9", "--out", "/nowhere/run"]));
     assert_eq!(code, Some(2));
-    assert!(line.ends_with(&format!("device = gpu:9 is not on this machine; give one of cpu, {}", device())), "{line}");
+    assert!(line.ends_with(&format!("device = gpu:9 is not on this machine; give cpu or {}", device())), "{line}");
     assert!(stdout(&effgan(&["devices"])).contains(&format!("\n{}   ", device())));
 }

@@ -44,7 +44,9 @@ impl Devices {
             }
         }
         if !HAS_GPUS {
-            advise("this program was built without GPUs; cargo build --features gpu builds one with them");
+            advise(
+                "this program was built without GPUs; cargo install --locked --path crates/effgan-cli --features gpu builds one with them",
+            );
         }
         Ok(())
     }

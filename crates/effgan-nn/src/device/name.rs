@@ -46,7 +46,7 @@ impl DeviceName {
         let there = usable.map(|gpu| gpu.device.to_string());
         let there: Vec<String> = [CPU.to_owned()].into_iter().chain(there).collect();
         let why = if super::HAS_GPUS { "not on this machine" } else { "not here: this program was built without GPUs" };
-        format!("device = {self} is {why}; give one of {}", there.join(", "))
+        format!("device = {self} is {why}; give {}", there.join(" or "))
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     fn a_device_that_is_missing_is_one_line_that_names_those_that_are_there() {
         let error = DeviceName::Gpu(255).open().unwrap_err().to_string();
         assert!(error.starts_with("device = gpu:255 is not "), "{error}");
-        assert!(error.contains("; give one of cpu"), "{error}");
+        assert!(error.contains("; give cpu"), "{error}");
         assert!(DeviceName::Auto.open().is_ok());
     }
 }
