@@ -12,9 +12,11 @@ cannot() {
 deny=0.20.2
 [[ $(cargo-deny --version 2> /dev/null) == "cargo-deny $deny" ]] || cargo install cargo-deny --locked --version "$deny" ||
     cannot "cargo-deny $deny cannot be installed from here"
-cargo deny --locked check licenses bans sources
+# With the crates of the feature `gpu`, which is off by default.
+features=(--features effgan-cli/gpu)
+cargo deny "${features[@]}" --locked check licenses bans sources
 cargo deny --locked fetch db 2> /dev/null || cannot "the database of advisories for crates cannot be fetched from here"
-cargo deny --locked check advisories
+cargo deny "${features[@]}" --locked check advisories
 
 venv=target/audit-venv
 if ! cmp --silent scripts/audit.lock "$venv/audit.lock"; then

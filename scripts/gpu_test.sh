@@ -14,4 +14,4 @@ if [ -z "${VK_DRIVER_FILES:-}" ]; then
     export VK_DRIVER_FILES=$chromium/vk_swiftshader_icd.json LD_LIBRARY_PATH=$chromium${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 export EFFGAN_TEST_DEVICE=${EFFGAN_TEST_DEVICE:-gpu:0}
-cargo test --locked --release --target-dir target/gpu --package effgan-nn --package effgan-cli --features effgan-cli/gpu-tests --lib --test gpu -- "$@"
+cargo test --locked --release --target-dir target/gpu --package effgan-nn --package effgan-fl --package effgan-cli --features effgan-cli/gpu-tests --lib --test gpu --test two_clients -- "$@"

@@ -1,5 +1,7 @@
 //! A whole run on a GPU, or on what acts as one: `make gpu-test`.
 
+#[path = "../../effgan-metrics/tests/inception/formula.rs"]
+mod formula;
 mod program;
 
 use std::fs;
@@ -8,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use effgan_nn::checkpoint;
+use image::GrayImage;
 use program::{effgan, failure, json, metrics, run_tiny, stdout, tiny_config};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,6 +99,35 @@ fn a_model_has_the_same_scores_on_both() {
         let (ours, theirs) = (ours[score].as_f64().unwrap(), theirs[score].as_f64().unwrap());
         assert!((ours - theirs).abs() <= 1e-3 * theirs.abs(), "{score}: {ours} is not {theirs}");
     }
+}
+
+/// A folder of images of noise, whose grey levels span `levels`.
+fn noise(folder: &Path, name: &str, levels: u64) -> String {
+    let images = folder.join(name);
+    fs::create_dir(&images).unwrap();
+    for i in 0..6 {
+        let seed = format!("{name} {i}");
+        let mut numbers = formula::numbers(&seed);
+        let image = GrayImage::from_fn(28, 28, |_, _| [(numbers.next().unwrap() % levels) as u8].into());
+        image.save(images.join(format!("{i}.png"))).unwrap();
+    }
+    text(&images).to_owned()
+}
+
+#[test]
+fn images_have_the_same_fid_on_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    checkpoint::save(&weights, &formula::weights()).unwrap();
+    let (images, reference) = (noise(folder.path(), "images", 256), noise(folder.path(), "reference", 200));
+    let fid = |device: &str| -> f64 {
+        let network = ["--features", "inception", "--weights", text(&weights)];
+        let args = ["evaluate", &images, "--reference", &reference, "--device", device, "--json"];
+        let found: Value = serde_json::from_str(&stdout(&effgan(&[&args[..], &network].concat()))).unwrap();
+        found["fid"].as_f64().unwrap()
+    };
+    let (ours, theirs) = (fid(&device()), fid("cpu"));
+    assert!(theirs > 0.0 && (ours - theirs).abs() <= 1e-3 * theirs, "{ours} is not {theirs}");
 }
 
 #[test]

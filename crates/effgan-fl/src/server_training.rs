@@ -100,6 +100,11 @@ impl ServerTraining {
         ServerState::after_round(0, self.training.init(seed))
     }
 
+    /// Does `work` on `images` images. When it fills the device, the error has the sizes that do.
+    pub(crate) fn with_sizes<T>(&self, images: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.training.with_sizes(images as u64, work)
+    }
+
     /// The first exchange of the round after `state`; `None` when all rounds are done.
     ///
     /// The server makes as many steps as the clients of the cohort would make on average, rounded up. With equal `[local]` settings, the
@@ -130,7 +135,7 @@ impl ServerTraining {
         let n = self.training.batch_size(max_examples) as usize;
         let streams = Streams::of_round(ctx.seed, exchange.round);
         let z = streams.normal(Purpose::Latent, exchange.iteration, n * network.latent_dim());
-        let images = self.generator(&state, exchange)?.images(z.clone())?;
+        let images = self.with_sizes(n, || Ok(self.generator(&state, exchange)?.images(z.clone())?))?;
         let [c, h, w] = network.image_shape;
         state.params.insert(LATENT, Array::new([n, network.latent_dim()], z));
         state.params.insert(IMAGES, Array::new([n, c, h, w], images));
@@ -139,14 +144,16 @@ impl ServerTraining {
 
     /// The server's parameters after a step of its generator, given the `gradient` of its loss at the images.
     pub(crate) fn step(&self, state: &ServerState, exchange: &Exchange, gradient: Vec<f32>) -> Result<Params> {
-        let z = state.params.get(LATENT)?.values().to_vec();
-        let generator = self.generator(state, exchange)?.step(z, gradient);
-        let discriminator = state.params.under("discriminator").named_under("discriminator");
-        let params = generator.params()?.named_under("generator").merged_with(discriminator);
-        if exchange.iteration + 1 == exchange.iterations {
-            return Ok(params);
-        }
-        Ok(params.merged_with(generator.optimiser_state()?.named_under(ADAM)))
+        let z = state.params.get(LATENT)?;
+        self.with_sizes(z.shape[0], || {
+            let generator = self.generator(state, exchange)?.step(z.values().to_vec(), gradient);
+            let discriminator = state.params.under("discriminator").named_under("discriminator");
+            let params = generator.params()?.named_under("generator").merged_with(discriminator);
+            if exchange.iteration + 1 == exchange.iterations {
+                return Ok(params);
+            }
+            Ok(params.merged_with(generator.optimiser_state()?.named_under(ADAM)))
+        })
     }
 
     fn generator(&self, state: &ServerState, exchange: &Exchange) -> Result<ServerGenerator> {

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn adam_matches_pytorch_after_100_steps() {
         let fixture: AdamFixture = serde_json::from_str(include_str!("../tests/fixtures/adam.json")).unwrap();
-        let device = Device::cpu().unwrap();
+        let device = Device::of_tests();
         let burn = device.for_training().burn;
         let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &burn);
         let mut module = Vector { weight: Param::from_tensor(vector(&fixture.initial)) };
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn vector(values: &[f32]) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &Device::cpu().unwrap().for_training().burn)
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &Device::of_tests().for_training().burn)
     }
 
     /// `module` after a step on a loss whose gradient is `gradient` everywhere.
@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn optimiser() -> Optimiser {
-        Optimiser::new(Adam { learning_rate: 0.1, beta1: 0.5 }, Device::cpu().unwrap())
+        Optimiser::new(Adam { learning_rate: 0.1, beta1: 0.5 }, Device::of_tests())
     }
 
     const GRADIENTS: [[f32; 2]; 4] = [[1.0, -2.0], [0.5, 0.25], [-3.0, 1.0], [0.125, 2.0]];

@@ -195,11 +195,14 @@ impl Algorithm for MdGan {
             }
             _ => {}
         }
-        let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        let (loss_g, gradient) = discriminator.feedback(images.values().to_vec())?;
-        *client_state = client_state_of(&discriminator)?;
-        self.server.trained_reply(one_tensor(GRADIENT, images, gradient), [loss_d, loss_g], broadcast, shard, observer)
+        let (gradient, losses) = self.server.with_sizes(shard.train.len(), || {
+            let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
+            let (loss_g, gradient) = discriminator.feedback(images.values().to_vec())?;
+            *client_state = client_state_of(&discriminator)?;
+            Ok((gradient, [loss_d, loss_g]))
+        })?;
+        self.server.trained_reply(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)
     }
 
     fn aggregate(

@@ -254,10 +254,10 @@ impl Algorithm for UaGan {
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        match broadcast.kind {
+        self.server.with_sizes(shard.train.len(), || match broadcast.kind {
             ExchangeKind::Logits => self.compute_logits(broadcast, client_state, shard, streams, observer),
             _ => self.input_gradients(broadcast, client_state, shard),
-        }
+        })
     }
 
     fn aggregate(

@@ -146,21 +146,22 @@ impl LocalTraining {
     ) -> Result<Update> {
         check_shard(self.model(), shard.client, shard.train.len())?;
         let num_examples = shard.train.len() as u64;
-        let mut trained = || {
+        self.with_sizes(num_examples, || {
             let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round), self.device)?;
             let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
             let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
             Ok(Update { params: trainer.into_params(part)?, num_examples, metrics })
-        };
-        trained().map_err(|error| self.with_sizes(error, num_examples))
+        })
     }
 
-    /// `error` with the sizes that fill a device, where it is full.
-    fn with_sizes(&self, error: FlError, num_examples: u64) -> FlError {
-        let FlError::Nn(NnError::DeviceIsFull) = error else { return error };
-        let (batch_size, image_shape) = (self.batch_size(num_examples), self.model.image_shape());
-        let bytes = self.model.networks().iter().map(|network| networks::num_bytes(&network.tensors)).sum::<u64>();
-        FlError::DeviceIsFull { batch_size, image_shape, megabytes: bytes as f64 / 1e6 }
+    /// Does `work` on batches of a client with `num_examples` images. When it fills the device, the error has the sizes that do.
+    pub(crate) fn with_sizes<T>(&self, num_examples: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        work().map_err(|error| {
+            let FlError::Nn(NnError::DeviceIsFull) = error else { return error };
+            let (batch_size, image_shape) = (self.batch_size(num_examples), self.model.image_shape());
+            let bytes = self.model.networks().iter().map(|network| networks::num_bytes(&network.tensors)).sum::<u64>();
+            FlError::DeviceIsFull { batch_size, image_shape, megabytes: bytes as f64 / 1e6 }
+        })
     }
 
     /// Trains, from the state in which an earlier start of the program left the work if there is one, and returns the means of the losses.
@@ -281,6 +282,16 @@ mod tests {
         let config = LocalConfig { discriminator_steps: 2, ..once.config.clone() };
         let twice = LocalTraining { model: Arc::new(config.gan(network())), config, ..once };
         assert_eq!([2, 4, 8, 9, 16].map(|n| twice.steps(twice.work(), n)), [1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_full_device_is_named_with_what_fills_it() {
+        let training = training(Some(1), None, 64).unwrap();
+        let failed = |error| training.with_sizes::<()>(40, || Err(error)).unwrap_err().to_string();
+        assert!(failed(FlError::Nn(NnError::DeviceIsFull)).starts_with(
+            "the device has no memory left for batches of 40 images of [1, 4, 4] and networks of 0 MB; lower"
+        ));
+        assert_eq!(failed(FlError::Interrupted), FlError::Interrupted.to_string());
     }
 
     #[test]

@@ -10,12 +10,16 @@ use effgan_fl::{
     Carrier, ExchangeId, ExchangeKind, Federation, FlError, OnFailure, Reply, Roster, Shard, Site, SiteMessage,
 };
 
+use effgan_nn::DeviceName;
+
 use super::resume::Recording;
 use super::*;
 
 /// Sites in this process that keep nothing in memory between messages. The site that is asked last replies first.
 struct LocalCarrier<'a> {
     algorithm: &'a dyn Algorithm,
+    /// The algorithm at the site `north`, which may have another device.
+    at_north: &'a dyn Algorithm,
     partition: &'a Partition,
     /// Has one folder per site.
     folder: &'a Path,
@@ -44,7 +48,7 @@ impl Carrier for LocalCarrier<'_> {
         self.left = self.left.checked_sub(1).ok_or(FlError::Interrupted)?;
         let share = self.partition.clients.iter().find(|share| share.name == client).unwrap();
         let site = Site {
-            algorithm: self.algorithm,
+            algorithm: if client.as_str() == "north" { self.at_north } else { self.algorithm },
             shard: Shard { client: &client, images: &images(), train: &share.train },
             seed: SEED,
             jobs: 1,
@@ -87,6 +91,16 @@ pub(crate) fn run_over_sites(
     silent: Option<(&str, u32)>,
     cut: u64,
 ) -> (Outcome, Vec<ExchangeKind>) {
+    run_over_different_sites(algorithm, algorithm, partition, silent, cut)
+}
+
+fn run_over_different_sites(
+    algorithm: &dyn Algorithm,
+    at_north: &dyn Algorithm,
+    partition: &Partition,
+    silent: Option<(&str, u32)>,
+    cut: u64,
+) -> (Outcome, Vec<ExchangeKind>) {
     let folder = tempfile::tempdir().unwrap();
     let (steps, asked) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let (roster, mut observer) = (Roster::of(partition), Recording::default());
@@ -103,6 +117,7 @@ pub(crate) fn run_over_sites(
         };
         let mut carrier = LocalCarrier {
             algorithm,
+            at_north,
             partition,
             folder: folder.path(),
             steps: &steps,
@@ -137,6 +152,47 @@ fn every_algorithm_is_bit_identical_to_its_simulation() {
         assert_eq!((&params, &members), (&simulated.params, &simulated.members), "{}", config.name());
         assert_eq!(rounds, simulated.rounds.into_values().collect::<Vec<_>>(), "{}", config.name());
     }
+}
+
+/// `make gpu-test` names a GPU, on which one of the sites trains.
+#[test]
+fn sites_may_train_on_different_devices() {
+    let gpu = std::env::var("EFFGAN_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let gpu = gpu.parse::<DeviceName>().unwrap().open().unwrap();
+    for config in federated() {
+        let [at_north, elsewhere] = [gpu, device()]
+            .map(|device| config.build(model(), local(), &AggregationConfig::default(), device).unwrap());
+        let ((params, members, ..), _) =
+            run_over_different_sites(&*elsewhere, &*at_north, &partition(), None, u64::MAX);
+        let (expected, expected_members) = simulated(&config, 1);
+        assert_agree(&params, &expected, &config);
+        assert_eq!(members.len(), expected_members.len(), "{}", config.name());
+        for ((site, n, member), expected) in members.iter().zip(&expected_members) {
+            assert_eq!((site, n), (&expected.0, &expected.1), "{}", config.name());
+            assert_agree(
+                &member.clone().named_under("generator"),
+                &expected.2.clone().named_under("generator"),
+                &config,
+            );
+        }
+    }
+}
+
+/// Both are one result of training, but for the rounding of a device. Adam's first steps are as long for a gradient of 1e-9 as for one of
+/// 1, so the rounding of single values may grow to a step: what counts is the difference beside the way from the first parameters.
+fn assert_agree(ours: &Params, theirs: &Params, config: &AlgorithmConfig) {
+    let first = first_params();
+    // A tensor that a server keeps beside the parameters, such as its moments, begins at 0.
+    let distance = |a: &Params, b: &Params| {
+        let squares = a.iter().flat_map(|(name, array)| {
+            let other = b.get(name).map_or_else(|_| vec![0.0; array.values().len()], |other| other.values().to_vec());
+            array.values().iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).collect::<Vec<_>>()
+        });
+        squares.sum::<f64>().sqrt()
+    };
+    assert!(ours.iter().map(|(name, _)| name).eq(theirs.iter().map(|(name, _)| name)), "{}", config.name());
+    let (apart, moved) = (distance(ours, theirs), distance(theirs, &first));
+    assert!(apart < 0.02 * moved || apart == 0.0, "{}: {apart} apart after a way of {moved}", config.name());
 }
 
 /// Replies arrive in the reverse of the order in which they are folded, and one of them may wait in memory: the others wait in files.
@@ -197,6 +253,7 @@ fn a_reply_to_another_exchange_is_refused_and_the_right_one_is_still_waited_for(
     let (steps, asked, mut observer) = (AtomicU64::new(0), Mutex::new(Vec::new()), Recording::default());
     let carrier = LocalCarrier {
         algorithm: &*algorithm,
+        at_north: &*algorithm,
         partition: &partition,
         folder: folder.path(),
         steps: &steps,

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn two_steps_by_hand() {
-        let device = Device::cpu().unwrap();
+        let device = Device::of_tests();
         let on_device = |params: &Params| network().generator(params, &device.for_training()).unwrap();
         let mut ema = Ema::resume(0.75, &network(), &generator(0.0, 0.5), device).unwrap();
         ema.follow_generator(&on_device(&generator(4.0, 7.0)));

@@ -65,7 +65,7 @@ mod tests {
     const LOSSES: [Loss; 3] = [Loss::NonSaturating, Loss::LeastSquares, Loss::Hinge];
 
     fn logits(values: [f32; 2]) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1]), &Device::cpu().unwrap().for_training().burn)
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1]), &Device::of_tests().for_training().burn)
     }
 
     fn assert_close(ours: &[f32], theirs: &[f32]) {

@@ -79,7 +79,7 @@ mod tests {
     use crate::networks::{DcganConfig, NetworkConfig, NormKind, init};
 
     fn device() -> Device {
-        Device::cpu().unwrap()
+        Device::of_tests()
     }
 
     fn network(norm: NormKind) -> (Network, Params) {

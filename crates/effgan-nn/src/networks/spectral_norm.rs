@@ -179,7 +179,7 @@ mod tests {
     fn the_largest_singular_value_becomes_1() {
         // A rotation and diag(3, 1): the singular values are 3 and 1.
         let (sin, cos) = 0.3_f32.sin_cos();
-        let burn = Device::cpu().unwrap().for_inference().burn;
+        let burn = Device::of_tests().for_inference().burn;
         let matrix = Tensor::<2>::from_data(TensorData::new(vec![3.0 * cos, -sin, 3.0 * sin, cos], [2, 2]), &burn);
         let vector =
             |values: [f32; 2]| RunningState::new(Tensor::<1>::from_data(TensorData::new(values.to_vec(), [2]), &burn));
