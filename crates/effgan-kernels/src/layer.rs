@@ -40,7 +40,7 @@ pub enum Activated<'a> {
 
 impl Activated<'_> {
     /// Turns `grad`, the gradient of the activation's output, into the gradient of its input.
-    pub(crate) fn backward(self, isa: Isa, grad: &mut [f32]) {
+    pub fn backward(self, isa: Isa, grad: &mut [f32]) {
         match self {
             Self::Identity => {}
             Self::LeakyRelu(signs, slope) => activation::leaky_backward(isa, signs, grad, slope),

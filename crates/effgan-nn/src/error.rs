@@ -49,6 +49,9 @@ pub enum NnError {
     /// A device without memory for what is computed.
     #[error("the device has no memory left for this; lower --jobs, or use --device cpu")]
     DeviceIsFull,
+    /// The operating system has no random numbers.
+    #[error("the system has no random numbers for private training: {0}")]
+    NoRandomness(String),
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

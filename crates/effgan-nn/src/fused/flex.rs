@@ -6,6 +6,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
+use super::examples::Slot;
 use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
 use effgan_kernels::conv::Conv;
@@ -58,11 +59,11 @@ pub(super) fn linear_sizes(x: &FlexTensor, weights: &FlexTensor) -> linear::Size
 }
 
 impl Kernels for Flex {
-    fn convolve(x: FlexTensor, w: FlexTensor, bias: FlexTensor, how: Convolution) -> FlexTensor {
+    fn convolve(x: FlexTensor, w: FlexTensor, bias: FlexTensor, how: Convolution, _: Option<Slot>) -> FlexTensor {
         convolve(&prepared(&x, how), &x, &w, &bias, how)
     }
 
-    fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, device: Device) -> FlexTensor {
+    fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, device: Device, _: Option<Slot>) -> FlexTensor {
         let sizes = linear_sizes(&x, &w);
         let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
         let out = linear::forward(device.isa(), &sizes, x.get(), w.get(), bias.get());
@@ -81,7 +82,14 @@ impl Kernels for Flex {
         (out, mean, variance)
     }
 
-    fn group_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, groups: usize, how: Normalisation) -> FlexTensor {
+    fn group_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        groups: usize,
+        how: Normalisation,
+        _: Option<Slot>,
+    ) -> FlexTensor {
         group_norm(&x, &gamma, &beta, groups, how).0
     }
 

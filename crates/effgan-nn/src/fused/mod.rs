@@ -8,6 +8,7 @@
 //! also what the kernels are tested against.
 
 mod autodiff;
+mod examples;
 mod flex;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
@@ -18,10 +19,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
+use self::examples::Slot;
 use crate::device::{self, Device};
 pub(crate) use effgan_kernels::adam::AdamStep;
 pub(crate) use effgan_kernels::conv::Activation;
 pub(crate) use effgan_kernels::{BLOCK, Geometry, MapShape, Side};
+pub(crate) use examples::{ClippedSum, Examples};
 #[cfg(test)]
 pub(crate) use flex::FORMS;
 pub(crate) use maps::{images_of_map, map_of_images, map_of_rows};
@@ -47,7 +50,8 @@ pub(crate) struct Normalisation {
     pub(crate) device: Device,
 }
 
-/// Operations of the CPU backend beyond Burn's.
+/// Operations of the CPU backend beyond Burn's. With a [`Slot`], the gradients of a layer's parameters are kept there for
+/// each example, and not summed.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
     fn convolve(
@@ -55,12 +59,14 @@ pub(crate) trait Kernels: Backend {
         weights: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         how: Convolution,
+        slot: Option<Slot>,
     ) -> FloatTensor<Self>;
     fn linear(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         device: Device,
+        slot: Option<Slot>,
     ) -> FloatTensor<Self>;
     /// Returns the output, and mean and biased variance of each batch.
     fn batch_norm(
@@ -76,6 +82,7 @@ pub(crate) trait Kernels: Backend {
         beta: FloatTensor<Self>,
         groups: usize,
         how: Normalisation,
+        slot: Option<Slot>,
     ) -> FloatTensor<Self>;
     /// For inference: no gradients flow through it.
     fn scale_shift(
@@ -111,7 +118,7 @@ pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolu
     if !has_kernels(&x) {
         return portable::convolve(x, w, bias, how);
     }
-    Tensor::from_dispatch(Dispatch::convolve(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), how))
+    Tensor::from_dispatch(Dispatch::convolve(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), how, None))
 }
 
 /// x W + b with W `[inputs, outputs]`.
@@ -119,7 +126,7 @@ pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>, device: Device
     if !has_kernels(&x) {
         return portable::linear(x, w, bias, device);
     }
-    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), device))
+    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), device, None))
 }
 
 /// The results of batch norm in training.
@@ -165,7 +172,7 @@ pub(crate) fn group_norm(
         return portable::group_norm(x, gamma, beta, groups, how.slope);
     }
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, groups, how))
+    Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, groups, how, None))
 }
 
 /// act(x · scale + shift) per channel, for inference; no gradients flow through it.

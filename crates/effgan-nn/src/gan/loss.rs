@@ -26,11 +26,25 @@ pub enum Loss {
 impl Loss {
     /// The discriminator's loss on real and on generated images.
     pub(super) fn discriminator(self, d_real: Tensor<2>, d_fake: Tensor<2>) -> Tensor<1> {
+        self.of_real(d_real).mean() + self.of_fake(d_fake).mean()
+    }
+
+    /// The discriminator's loss on each real image.
+    pub(super) fn of_real(self, d_real: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::NonSaturating => -log_sigmoid(d_real),
+            Self::LeastSquares => (d_real - 1.0).square() * 0.5,
+            Self::Hinge => relu(-d_real + 1.0),
+        }
+    }
+
+    /// The discriminator's loss on each generated image.
+    pub(super) fn of_fake(self, d_fake: Tensor<2>) -> Tensor<2> {
         match self {
             // 1 − σ(a) is σ(−a), whose logarithm does not overflow.
-            Self::NonSaturating => -log_sigmoid(d_real).mean() - log_sigmoid(-d_fake).mean(),
-            Self::LeastSquares => ((d_real - 1.0).square().mean() + d_fake.square().mean()) * 0.5,
-            Self::Hinge => relu(-d_real + 1.0).mean() + relu(d_fake + 1.0).mean(),
+            Self::NonSaturating => -log_sigmoid(-d_fake),
+            Self::LeastSquares => d_fake.square() * 0.5,
+            Self::Hinge => relu(d_fake + 1.0),
         }
     }
 

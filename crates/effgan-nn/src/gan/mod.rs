@@ -1,5 +1,6 @@
 //! Training a generator against a discriminator, and sampling images from it (Goodfellow et al. 2014, arXiv:1406.2661).
 
+mod dp_sgd;
 mod ema;
 mod gan_model;
 mod kept_images;
@@ -11,6 +12,7 @@ mod step;
 mod train_config;
 mod trainer;
 
+pub use dp_sgd::{DpSgd, RealImages, SecretRng};
 pub use ema::Ema;
 pub use gan_model::{GanModel, LOSSES};
 pub use local_discriminator::LocalDiscriminator;

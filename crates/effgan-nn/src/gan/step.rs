@@ -23,8 +23,8 @@ pub struct Losses {
 /// The losses of one step, which may still be under way on the device.
 pub struct PendingLosses {
     /// Of each update of the discriminator.
-    discriminator: Vec<Tensor<1>>,
-    generator: Tensor<1>,
+    pub(super) discriminator: Vec<Tensor<1>>,
+    pub(super) generator: Tensor<1>,
 }
 
 impl PendingLosses {
@@ -49,13 +49,13 @@ impl PendingLosses {
 /// A generator and a discriminator in training, each with its own Adam.
 #[derive(Clone)]
 pub struct Gan {
-    generator: Generator,
-    discriminator: Discriminator,
-    adam_g: Optimiser,
-    adam_d: Optimiser,
-    train: TrainConfig,
-    network: Network,
-    on: Placement,
+    pub(super) generator: Generator,
+    pub(super) discriminator: Discriminator,
+    pub(super) adam_g: Optimiser,
+    pub(super) adam_d: Optimiser,
+    pub(super) train: TrainConfig,
+    pub(super) network: Network,
+    pub(super) on: Placement,
 }
 
 /// The data of one update of the discriminator: n images, n latent vectors z, and the classes of both.
@@ -145,7 +145,7 @@ impl Gan {
         (loss.clone().inner(), GradientsParams::from_grads(loss.backward(), &self.discriminator))
     }
 
-    fn generator_pass(&self, fake: Tensor<4>, labels: Option<&Labels>) -> (Tensor<1>, GradientsParams) {
+    pub(super) fn generator_pass(&self, fake: Tensor<4>, labels: Option<&Labels>) -> (Tensor<1>, GradientsParams) {
         // The gradients of the discriminator's parameters are not needed. The copy shares the running statistics, so this
         // pass updates those of the discriminator.
         let frozen = self.discriminator.clone().no_grad();
@@ -249,4 +249,4 @@ impl Gan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

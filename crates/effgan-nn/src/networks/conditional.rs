@@ -5,11 +5,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::layers::param;
+use super::Mode;
+use super::layers::{linear, param};
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec};
 use crate::device::{Device, Placement};
-use crate::fused;
 use crate::{Params, Result};
 use effgan_kernels::MapShape;
 
@@ -84,8 +84,8 @@ impl Projection {
     }
 
     /// Features `[n, features]` ↦ `[n, 1]`.
-    pub(crate) fn forward(&self, features: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
-        project(features, self.weight.val(), labels, self.device)
+    pub(crate) fn forward(&self, features: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
+        project(features, self.weight.val(), labels, mode, self.device)
     }
 }
 
@@ -93,8 +93,14 @@ impl Projection {
 ///
 /// # Panics
 /// When there are no labels.
-pub(crate) fn project(features: Tensor<2>, weight: Tensor<2>, labels: Option<&Labels>, device: Device) -> Tensor<2> {
+pub(crate) fn project(
+    features: Tensor<2>,
+    weight: Tensor<2>,
+    labels: Option<&Labels>,
+    mode: Mode,
+    device: Device,
+) -> Tensor<2> {
     let labels = labels.expect("a conditional discriminator is given labels").clone();
     let no_bias = Tensor::zeros([weight.dims()[1]], &weight.device());
-    fused::linear(features, weight, no_bias, device).gather(1, labels.unsqueeze_dim(1))
+    linear(mode, features, weight, no_bias, device).gather(1, labels.unsqueeze_dim(1))
 }

@@ -243,12 +243,12 @@ impl Discriminator {
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         let layers = self.conv.iter().zip(&self.norm).filter_map(|(layer, norm)| Some((layer.as_ref()?, norm)));
         let x = layers.fold(images, |x, (layer, norm)| {
-            normed(norm.as_ref(), SLOPE, mode, |activation| layer.conv(x, activation))
+            normed(norm.as_ref(), SLOPE, mode, |activation| layer.conv_in(mode, x, activation))
         });
         let features = x.flatten(1, 3);
-        let logits = self.fc.forward(features.clone());
+        let logits = self.fc.forward_in(mode, features.clone());
         match &self.embed {
-            Some(embed) => logits + embed.forward(features, labels),
+            Some(embed) => logits + embed.forward(features, labels, mode),
             None => logits,
         }
     }

@@ -7,6 +7,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData, Transaction};
 
+use super::Mode;
 use super::layout::{Layout, Order};
 use super::spec::{Init, TensorSpec, is_running_statistic, to_files};
 use crate::device::{self, Device, Placement};
@@ -33,6 +34,19 @@ impl Linear {
 
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         fused::linear(x, self.weight.val(), self.bias.val(), self.device)
+    }
+
+    /// [`forward`](Self::forward) in a discriminator, whose `mode` may be that of single examples.
+    pub(crate) fn forward_in(&self, mode: Mode, x: Tensor<2>) -> Tensor<2> {
+        linear(mode, x, self.weight.val(), self.bias.val(), self.device)
+    }
+}
+
+/// x `weights` + `bias` in a discriminator, whose `mode` may be that of single examples.
+pub(crate) fn linear(mode: Mode, x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, device: Device) -> Tensor<2> {
+    match mode {
+        Mode::PerExample(examples) => examples.linear(x, &weights, bias, device),
+        _ => fused::linear(x, weights, bias, device),
     }
 }
 
@@ -63,17 +77,27 @@ impl Conv {
 
     /// act(convolution of `x` + bias).
     pub(crate) fn conv(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Input, activation)
+        fused::convolve(x, self.weight.val(), self.bias.val(), self.how(Side::Input, activation))
+    }
+
+    /// [`conv`](Self::conv) in a discriminator, whose `mode` may be that of single examples.
+    pub(crate) fn conv_in(&self, mode: Mode, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let how = self.how(Side::Input, activation);
+        match mode {
+            Mode::PerExample(examples) => {
+                examples.convolve(x, &self.weight.val(), self.bias.val(), how, None, |weights| weights)
+            }
+            _ => fused::convolve(x, self.weight.val(), self.bias.val(), how),
+        }
     }
 
     /// act(transposed convolution of `x` + bias).
     pub(crate) fn conv_transpose(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Output, activation)
+        fused::convolve(x, self.weight.val(), self.bias.val(), self.how(Side::Output, activation))
     }
 
-    fn convolve(&self, x: Tensor<4>, from: Side, activation: Activation) -> Tensor<4> {
-        let how = Convolution { geometry: self.geometry, from, activation, device: self.device };
-        fused::convolve(x, self.weight.val(), self.bias.val(), how)
+    fn how(&self, from: Side, activation: Activation) -> Convolution {
+        Convolution { geometry: self.geometry, from, activation, device: self.device }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::layers::{param, tensor};
 use super::spec::{Init, TensorSpec};
 use crate::device::{Device, Placement};
-use crate::fused::{self, Activation, MapShape, Normalisation};
+use crate::fused::{self, Activation, Examples, MapShape, Normalisation};
 use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
@@ -27,18 +27,20 @@ pub enum NormKind {
     None,
 }
 
-/// How a batch norm behaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Mode {
+/// How a network is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode<'a> {
     /// Normalise each of `batches` equal batches, which are concatenated, by its own statistics, and move the running
     /// statistics by `momentum` towards those of one batch after the other. (One pass of several batches shares the
     /// work that does not depend on the images.)
     Train { momentum: f64, batches: usize },
     /// Normalise by the running statistics.
     Evaluate,
+    /// Record the layers of a discriminator, through which every example passes by itself. Nothing of the network changes.
+    PerExample(&'a Examples),
 }
 
-impl Mode {
+impl Mode<'_> {
     /// Training on one batch, with PyTorch's momentum.
     pub(crate) const TRAIN: Self = Self::train(1);
 
@@ -89,7 +91,7 @@ impl Norm {
     pub(crate) fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         match self {
             Self::Batch(norm) => norm.forward(x, mode, slope),
-            Self::Group(norm) => norm.forward(x, slope),
+            Self::Group(norm) => norm.forward(x, mode, slope),
         }
     }
 }
@@ -162,6 +164,7 @@ impl BatchNorm {
                 }
                 normed.output
             }
+            Mode::PerExample(_) => unreachable!("a private discriminator has no batch norm, which mixes examples"),
         }
     }
 }
@@ -191,9 +194,13 @@ impl GroupNorm {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, slope: f32) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         let how = Normalisation { map: self.map, slope, device: self.device };
-        fused::group_norm(x, self.weight.val(), self.bias.val(), groups(self.map.channels), how)
+        let groups = groups(self.map.channels);
+        match mode {
+            Mode::PerExample(examples) => examples.group_norm(x, &self.weight.val(), self.bias.val(), groups, how),
+            _ => fused::group_norm(x, self.weight.val(), self.bias.val(), groups, how),
+        }
     }
 }
 

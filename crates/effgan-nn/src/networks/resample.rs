@@ -9,7 +9,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::Order;
+use super::{Mode, Order};
 use crate::device::{Device, Placement};
 use crate::fused::{self, Activation, BLOCK, Convolution, Geometry, MapShape, Side};
 
@@ -77,16 +77,43 @@ impl Resampled {
         bias: Tensor<1>,
         activation: Activation,
     ) -> Tensor<4> {
+        fused::convolve(x, self.window(weights), bias, self.how(activation))
+    }
+
+    /// [`forward`](Self::forward) in a discriminator, whose `mode` may be that of single examples.
+    pub(crate) fn forward_in(
+        &self,
+        mode: Mode,
+        x: Tensor<4>,
+        weights: Tensor<3>,
+        bias: Tensor<1>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let Mode::PerExample(examples) = mode else { return self.forward(x, weights, bias, activation) };
+        examples.convolve(x, &weights, bias, self.how(activation), self.pooled(), |weights| self.window(weights))
+    }
+
+    fn how(&self, activation: Activation) -> Convolution {
+        Convolution { geometry: self.geometry, from: self.from, activation, device: self.device }
+    }
+
+    /// The geometry of the convolution alone, where a mean over pixels follows it.
+    fn pooled(&self) -> Option<Geometry> {
+        let Geometry { input, output, kernel, padding, .. } = self.geometry;
+        let is_pooled = self.resample == Resample::Down;
+        is_pooled.then(|| Geometry::of_conv(input, output.channels, kernel - 1, 1, padding))
+    }
+
+    /// The window of the geometry's kernel, given the layer's `weights`.
+    fn window(&self, weights: Tensor<3>) -> Tensor<3> {
         let order = self.device.order();
         let (taps, [a, b]) = (order.taps_axis(), order.channel_axes());
-        let weights = match (self.resample, self.from) {
+        match (self.resample, self.from) {
             (Resample::Same, Side::Input) => weights,
             (Resample::Same, Side::Output) => weights.flip([taps]).swap_dims(a, b),
             (Resample::Up, _) => self.widened(weights).swap_dims(a, b),
             (Resample::Down, _) => self.widened(weights) * 0.25,
-        };
-        let how = Convolution { geometry: self.geometry, from: self.from, activation, device: self.device };
-        fused::convolve(x, weights, bias, how)
+        }
     }
 
     /// The window of (k + 1)² taps of the combined operation, but for the factor of the average, given one of k².

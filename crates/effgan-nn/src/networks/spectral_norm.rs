@@ -13,13 +13,13 @@ use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 
 use super::conditional::{Labels, project};
-use super::layers::{param, tensor};
+use super::layers::{linear, param, tensor};
 use super::layout::Layout;
 use super::norm::Mode;
 use super::resample::Resampled;
 use super::spec::{Init, TensorSpec};
 use crate::device::{Device, Placement};
-use crate::fused::{self, Activation};
+use crate::fused::Activation;
 use crate::{Params, Result};
 
 /// Lower bound of the length that a vector is divided by, as in PyTorch.
@@ -113,7 +113,7 @@ impl SpectralConv {
     pub(crate) fn forward(&self, x: Tensor<4>, activation: Activation, mode: Mode) -> Tensor<4> {
         let outputs = self.how.outputs_axis();
         let weight = normalised(self.weight_orig.val(), outputs, &self.weight_u, &self.weight_v, mode);
-        self.how.forward(x, weight, self.bias.val(), activation)
+        self.how.forward_in(mode, x, weight, self.bias.val(), activation)
     }
 }
 
@@ -159,12 +159,12 @@ impl SpectralLinear {
             Some(bias) => bias.val(),
             None => Tensor::zeros([weight.dims()[1]], &weight.device()),
         };
-        fused::linear(x, weight, bias, self.device)
+        linear(mode, x, weight, bias, self.device)
     }
 
     /// The [projection](project) of `features` `[n, inputs]` onto the classes of `labels`, `[n, 1]`.
     pub(crate) fn project(&self, features: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
-        project(features, self.weight(mode), labels, self.device)
+        project(features, self.weight(mode), labels, mode, self.device)
     }
 }
 

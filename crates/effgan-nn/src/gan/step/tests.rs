@@ -146,7 +146,12 @@ impl ModuleVisitor for NamedGrads<'_> {
     }
 }
 
-fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec], device: Device) -> Params {
+pub(in crate::gan) fn named<M: Module>(
+    grads: &GradientsParams,
+    module: &M,
+    tensors: &[TensorSpec],
+    device: Device,
+) -> Params {
     let mut named = NamedGrads(grads, Path::default(), Params::new());
     module.visit(&mut named);
     let learned: Vec<TensorSpec> = tensors.iter().filter(|t| !is_running_statistic(&t.name)).cloned().collect();

@@ -1,0 +1,175 @@
+//! Differentially private training of the discriminator (DP-SGD: Abadi et al. 2016, arXiv:1607.00133), the only network
+//! that sees real images. What is computed from the discriminator, the generator above all, is as private as it is.
+//!
+//! An update of the discriminator sums the gradients of its real images, each clipped to a norm C, adds noise of the
+//! standard deviation σC to each value, and divides by the expected number B of real images. Each of a client's n images
+//! is among them with the probability q = B/n, whatever the others are (Poisson sampling), so there may be none; then the
+//! update has the noise alone. Generated images depend on no real image beside the parameters: their gradients are
+//! neither clipped nor counted, and their number is always B.
+//!
+//! Which images an update sees, and its noise, are secret: they come from the system's generator and not from the run's
+//! seed, which the server knows.
+
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use rand_distr::StandardNormal;
+
+use super::{Gan, PendingLosses};
+use crate::fused::{ClippedSum, Examples};
+use crate::networks::{Labels, Mode, labels_tensor};
+use crate::{NnError, Result};
+
+/// Real images that pass through the discriminator at the same time. A sample of any size is computed in such parts.
+const CHUNK: usize = 256;
+
+/// How an update of the discriminator hides each real image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DpSgd {
+    /// C > 0, the largest norm of the gradient of one image, over all parameters of the discriminator. Where a layer has
+    /// spectral norm, its gradient is that of the normalised weight.
+    pub clip: f64,
+    /// σ ≥ 0: the noise has the standard deviation σC.
+    pub noise_multiplier: f64,
+    /// B ≥ 1, the expected number of real images of an update, and the number of generated ones.
+    pub batch: usize,
+}
+
+/// The real images that an update sees, perhaps none.
+#[derive(Clone, Debug, Default)]
+pub struct RealImages {
+    /// `[n, c, h, w]` in [-1, 1].
+    pub images: Vec<f32>,
+    /// The class of each, `[n]`; of no meaning where the network is not conditional.
+    pub labels: Vec<u8>,
+}
+
+/// A generator of random numbers that nobody else knows.
+pub struct SecretRng(ChaCha20Rng);
+
+impl SecretRng {
+    /// A generator with a key from the operating system.
+    ///
+    /// # Errors
+    /// [`NnError::NoRandomness`] when the system has none.
+    pub fn from_system() -> Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| NnError::NoRandomness(error.to_string()))?;
+        Ok(Self(ChaCha20Rng::from_seed(key)))
+    }
+
+    /// A generator whose numbers anyone can repeat who knows `key`: nothing that is trained with it is private.
+    pub fn insecure(key: [u8; 32]) -> Self {
+        Self(ChaCha20Rng::from_seed(key))
+    }
+
+    /// A Poisson sample of `images`: each is in it with the probability `rate`.
+    pub fn poisson_sample(&mut self, images: &[u32], rate: f64) -> Vec<u32> {
+        images.iter().copied().filter(|_| self.0.random::<f64>() < rate).collect()
+    }
+
+    /// A standard normal number.
+    fn normal(&mut self) -> f64 {
+        self.0.sample(StandardNormal)
+    }
+}
+
+impl DpSgd {
+    /// (`sum` + noise) / B.
+    fn noisy_mean(&self, sum: &[f32], rng: &mut SecretRng) -> Vec<f32> {
+        let (deviation, batch) = (self.noise_multiplier * self.clip, self.batch as f64);
+        sum.iter().map(|&sum| ((f64::from(sum) + deviation * rng.normal()) / batch) as f32).collect()
+    }
+}
+
+impl Gan {
+    /// One step, of which `real` has the images of each update of the discriminator. `z` `[k · B, latent_dim]` and, in a
+    /// conditional network, `labels` `[k · B]` are those of the generated images; neither may depend on a real image.
+    ///
+    /// The losses are those of the generated images alone.
+    ///
+    /// # Errors
+    /// When the device fails.
+    ///
+    /// # Panics
+    /// When the lengths do not match, a label is not a class of the network, or the discriminator has batch norm.
+    pub fn private_step(
+        mut self,
+        real: &[RealImages],
+        z: Vec<f32>,
+        labels: &[u8],
+        dp: &DpSgd,
+        rng: &mut SecretRng,
+    ) -> Result<(Self, PendingLosses)> {
+        let (n, burn) = (real.len() * dp.batch, &self.on.burn);
+        let z = Tensor::<2>::from_data(TensorData::new(z, [n, self.network.latent_dim()]), burn);
+        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on));
+        let (mut discriminator, mut last) = (Vec::new(), None);
+        for (i, real) in real.iter().enumerate() {
+            let rows = i * dp.batch..(i + 1) * dp.batch;
+            let labels = labels.clone().map(|labels| labels.slice(rows.clone()));
+            let fake = self.generator.forward(z.clone().slice(rows), labels.as_ref(), Mode::TRAIN);
+            let (loss, grads) = self.private_pass(real, fake.clone().detach(), labels.as_ref(), dp, rng)?;
+            self.discriminator = self.adam_d.step(self.discriminator, grads);
+            discriminator.push(loss);
+            last = Some((fake, labels));
+        }
+        let (fake, labels) = last.expect("a step updates the discriminator at least once");
+        let (generator, grads) = self.generator_pass(fake, labels.as_ref());
+        self.generator = self.adam_g.step(self.generator, grads);
+        Ok((self, PendingLosses { discriminator, generator }))
+    }
+
+    /// The loss on generated images, and the gradients of the discriminator.
+    fn private_pass(
+        &self,
+        real: &RealImages,
+        fake: Tensor<4>,
+        labels: Option<&Labels>,
+        dp: &DpSgd,
+        rng: &mut SecretRng,
+    ) -> Result<(Tensor<1>, GradientsParams)> {
+        // Before the real images: this pass alone moves the vectors of a spectral norm.
+        let loss = self.train.loss.of_fake(self.discriminator.forward(fake, labels, Mode::TRAIN)).mean();
+        // The gradient of ⟨w, g⟩ by w is g, and passes on to what w is computed from.
+        let both =
+            self.clipped_sums(real, dp.clip)?.into_iter().fold(loss.clone(), |loss, ClippedSum { params, sum }| {
+                let gradient = TensorData::new(dp.noisy_mean(&sum, rng), params.dims());
+                loss + (params * Tensor::from_data(gradient, &self.on.burn)).sum()
+            });
+        Ok((loss.inner(), GradientsParams::from_grads(both.backward(), &self.discriminator)))
+    }
+
+    /// For each tensor of parameters, the sum of the real images' gradients, each clipped to the norm `clip`.
+    fn clipped_sums(&self, real: &RealImages, clip: f64) -> Result<Vec<ClippedSum>> {
+        let image_len = self.network.image_shape.iter().product();
+        let mut chunks = real.images.chunks(CHUNK * image_len).zip(real.labels.chunks(CHUNK));
+        let mut total = match chunks.next() {
+            Some((images, labels)) => self.clipped_sums_of(images.to_vec(), labels, labels.len(), clip)?,
+            // An image that does not count.
+            None => self.clipped_sums_of(vec![0.0; image_len], &[0], 0, clip)?,
+        };
+        for (images, labels) in chunks {
+            let sums = self.clipped_sums_of(images.to_vec(), labels, labels.len(), clip)?;
+            for (total, ClippedSum { sum, .. }) in total.iter_mut().zip(sums) {
+                total.sum.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        Ok(total)
+    }
+
+    /// As [`clipped_sums`](Self::clipped_sums), over the first `counted` of `images`.
+    fn clipped_sums_of(&self, images: Vec<f32>, labels: &[u8], counted: usize, clip: f64) -> Result<Vec<ClippedSum>> {
+        let (n, examples) = (labels.len(), Examples::default());
+        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on));
+        let images = self.images_on_device(images);
+        let logits = self.discriminator.forward(images, labels.as_ref(), Mode::PerExample(&examples));
+        // Of the examples, not of the parameters: what the backward pass returns is not needed.
+        self.train.loss.of_real(logits).sum().backward();
+        examples.clipped_sums(counted, clip)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Private updates, compared with loops over single images.
+
+use super::*;
+use crate::gan::TrainConfig;
+use crate::gan::step::tests::named;
+use crate::networks::{DcganConfig, Network, NetworkConfig, NormKind, ResnetConfig, init};
+use crate::{Adam, Device, Params, Purpose, Streams};
+
+const N: usize = 6;
+const CLASSES: usize = 3;
+
+/// At least one network for each kind of layer, and for each method of a convolution's norms.
+fn networks() -> Vec<(String, Network)> {
+    let dcgan = |norm, base_channels, conditional| {
+        NetworkConfig::Dcgan(DcganConfig { latent_dim: 8, base_channels, norm, conditional })
+    };
+    let resnet = |base_channels, conditional| {
+        NetworkConfig::Resnet(ResnetConfig { latent_dim: 8, base_channels, norm: NormKind::Group, conditional })
+    };
+    let all = [
+        (dcgan(NormKind::None, 16, false), [1, 28, 28]),
+        (dcgan(NormKind::None, 3, true), [1, 28, 28]),
+        (dcgan(NormKind::Group, 16, true), [3, 32, 32]),
+        (dcgan(NormKind::Group, 6, false), [1, 8, 8]),
+        (resnet(16, false), [3, 16, 16]),
+        (resnet(4, true), [1, 16, 16]),
+    ];
+    let network = |(config, shape): (NetworkConfig, [usize; 3])| {
+        (format!("{config:?} of {shape:?}"), Network::of_classes(config, shape, CLASSES).unwrap())
+    };
+    all.into_iter().map(network).collect()
+}
+
+/// Networks whose biases are no longer zero, and whose weights have the size that keeps that of features.
+fn gan(network: &Network) -> Gan {
+    let streams = Streams::of_run(3);
+    let draw = |tensors: &[_], which| init(tensors, &mut streams.at(Purpose::Init, which));
+    let generator = draw(&network.generator_tensors(), 0).named_under("generator");
+    let discriminator = draw(&network.discriminator_tensors(), 1);
+    let moved = discriminator.iter().zip(0..).map(|((name, array), i)| {
+        let noise = streams.normal(Purpose::Latent, i, array.values().len());
+        let values = array.values().iter().zip(noise).map(|(value, noise)| 2.0 * value + 0.05 * noise);
+        (name.clone(), crate::Array::new(array.shape.clone(), values.collect()))
+    });
+    let discriminator: Params = moved.collect();
+    let train = TrainConfig::new(Adam { learning_rate: 1e-3, beta1: 0.5 });
+    let params = generator.merged_with(discriminator.named_under("discriminator"));
+    let gan = Gan::new(network, &params, train, Device::cpu().unwrap()).unwrap();
+    // The vectors of a spectral norm find the largest singular values.
+    for _ in 0..20 {
+        let RealImages { images, labels } = real(network, 1);
+        let labels = network.num_classes.map(|classes| labels_tensor(&labels, 1, classes, &gan.on));
+        gan.discriminator.forward(gan.images_on_device(images), labels.as_ref(), Mode::TRAIN);
+    }
+    gan
+}
+
+fn real(network: &Network, n: usize) -> RealImages {
+    let len = network.image_shape.iter().product::<usize>();
+    let images = Streams::of_run(4).normal(Purpose::Latent, 0, n * len).into_iter().map(f32::tanh).collect();
+    RealImages { images, labels: (0..n).map(|i| (i % CLASSES) as u8).collect() }
+}
+
+/// Image number `i` alone.
+fn one(real: &RealImages, i: usize) -> RealImages {
+    let len = real.images.len() / real.labels.len();
+    RealImages { images: real.images[i * len..(i + 1) * len].to_vec(), labels: vec![real.labels[i]] }
+}
+
+/// The sums of all tensors of parameters, one after the other.
+fn sums(gan: &Gan, real: &RealImages, clip: f64) -> Vec<f32> {
+    gan.clipped_sums(real, clip).unwrap().into_iter().flat_map(|of_tensor| of_tensor.sum).collect()
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    assert!(largest > 0.0, "{what}: there are gradients");
+    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert!(
+            (ours - theirs).abs() <= 1e-5 * largest,
+            "{what}, value {i}: {ours} is not {theirs} (largest {largest})"
+        );
+    }
+}
+
+/// A clip that no gradient reaches.
+const NO_CLIP: f64 = 1e9;
+
+/// The gradients of `loss` by the discriminator's tensors.
+fn gradients(gan: &Gan, loss: &Tensor<1>) -> Params {
+    let grads = GradientsParams::from_grads(loss.backward(), &gan.discriminator);
+    named(&grads, &gan.discriminator, &gan.network.discriminator_tensors(), gan.on.device)
+}
+
+#[test]
+fn what_is_summed_is_what_a_plain_backward_pass_sums() {
+    for (name, network) in networks() {
+        let (gan, real) = (gan(&network), real(&network, N));
+        let ours = gan.clipped_sums(&real, NO_CLIP).unwrap().into_iter().map(|ClippedSum { params, sum }| {
+            let gradient = TensorData::new(sum, params.dims());
+            (params * Tensor::from_data(gradient, &gan.on.burn)).sum()
+        });
+        let ours = gradients(&gan, &ours.reduce(|all, one| all + one).unwrap());
+        let labels = gan.network.num_classes.map(|classes| labels_tensor(&real.labels, N, classes, &gan.on));
+        let images = gan.images_on_device(real.images.clone());
+        let logits = gan.discriminator.forward(images, labels.as_ref(), Mode::Evaluate);
+        let theirs = gradients(&gan, &gan.train.loss.of_real(logits).sum());
+        for (tensor, theirs) in &theirs {
+            let ours = ours.get(tensor).unwrap();
+            assert_close(&format!("{name}: {tensor}"), ours.values(), theirs.values());
+        }
+    }
+}
+
+#[test]
+fn clipped_gradients_are_those_of_a_loop_over_single_images() {
+    for (name, network) in networks() {
+        let (gan, real) = (gan(&network), real(&network, N));
+        let mut norms: Vec<f64> = (0..N).map(|i| norm(&sums(&gan, &one(&real, i), NO_CLIP))).collect();
+        norms.sort_by(f64::total_cmp);
+        // Half of the images are clipped.
+        let clip = f64::midpoint(norms[N / 2 - 1], norms[N / 2]);
+        let mut total = vec![0.0; sums(&gan, &real, clip).len()];
+        let mut clipped = 0;
+        for i in 0..N {
+            let (whole, found) = (sums(&gan, &one(&real, i), NO_CLIP), sums(&gan, &one(&real, i), clip));
+            // The bound of all rounding errors, which is added to the norm, is about a thousandth of it.
+            let factor = (clip / norm(&whole)).min(1.0);
+            assert!(norm(&found) <= clip, "{name}: {} is above {clip}", norm(&found));
+            assert!(norm(&found) >= 0.99 * factor * norm(&whole), "{name}: {} of {}", norm(&found), norm(&whole));
+            clipped += usize::from(factor < 0.99);
+            let factor = norm(&found) / norm(&whole);
+            let scaled: Vec<f32> = whole.iter().map(|value| (factor * f64::from(*value)) as f32).collect();
+            assert_close(&format!("{name}: image {i}"), &found, &scaled);
+            total.iter_mut().zip(found).for_each(|(total, found)| *total += found);
+        }
+        assert!(clipped > 0, "{name}");
+        assert_close(&name, &sums(&gan, &real, clip), &total);
+    }
+}
+
+#[test]
+fn a_sample_of_several_parts_is_the_sum_of_all_its_images() {
+    let (_, network) = networks().swap_remove(3);
+    let (gan, real) = (gan(&network), real(&network, CHUNK + 3));
+    let parts = [0..CHUNK, CHUNK..CHUNK + 3].map(|part| {
+        let of_part = part.map(|i| one(&real, i));
+        let of_part = of_part.reduce(|mut all, one| {
+            all.images.extend(one.images);
+            all.labels.extend(one.labels);
+            all
+        });
+        sums(&gan, &of_part.unwrap(), 0.5)
+    });
+    let expected: Vec<f32> = parts[0].iter().zip(&parts[1]).map(|(a, b)| a + b).collect();
+    assert_eq!(sums(&gan, &real, 0.5), expected);
+}
+
+#[test]
+fn an_empty_sample_adds_nothing_and_is_still_noised() {
+    for (name, network) in networks() {
+        let gan = gan(&network);
+        assert!(sums(&gan, &RealImages::default(), 1.0).iter().all(|&sum| sum == 0.0), "{name}");
+        let dp = DpSgd { clip: 1.0, noise_multiplier: 1.0, batch: 4 };
+        let noise = dp.noisy_mean(&[0.0; 100], &mut SecretRng::insecure([1; 32]));
+        assert!(noise.iter().all(|&value| value != 0.0), "{name}");
+    }
+}
+
+/// The server chooses the parameters: it may choose such that an image's gradient overflows, or cancels.
+#[test]
+fn an_image_never_adds_more_than_the_clip_whatever_the_parameters_are() {
+    let clip = 0.25;
+    for (name, network) in networks() {
+        for scale in [1e-30_f32, 1e-10, 1e4, 1e10, 1e30, f32::MAX] {
+            let gan = hostile(&network, scale);
+            let real = real(&network, 2);
+            let (one, both) = (sums(&gan, &one(&real, 0), clip), sums(&gan, &real, clip));
+            assert!(norm(&one) <= clip, "{name}, {scale:e}: one adds {}", norm(&one));
+            assert!(norm(&both) <= 2.0 * clip, "{name}, {scale:e}: two add {}", norm(&both));
+            let other: Vec<f32> = both.iter().zip(&one).map(|(both, one)| both - one).collect();
+            // f32 sums of two.
+            assert!(norm(&other) <= clip * (1.0 + 1e-5), "{name}, {scale:e}: the other adds {}", norm(&other));
+        }
+    }
+}
+
+/// Every other weight is `scale` and its neighbour −`scale`, so that sums of equal inputs cancel.
+fn hostile(network: &Network, scale: f32) -> Gan {
+    let plain = gan(network);
+    let params = plain.params().unwrap();
+    let changed = params.iter().map(|(name, array)| {
+        let value = |i: usize| if i.is_multiple_of(2) { scale } else { -scale };
+        let values = if name.starts_with("discriminator") {
+            (0..array.values().len()).map(value).collect()
+        } else {
+            array.values().to_vec()
+        };
+        (name.clone(), crate::Array::new(array.shape.clone(), values))
+    });
+    Gan::new(network, &changed.collect(), plain.train, Device::cpu().unwrap()).unwrap()
+}
+
+#[test]
+fn noise_has_the_standard_deviation_of_sigma_times_the_clip_over_the_batch() {
+    let dp = DpSgd { clip: 0.5, noise_multiplier: 3.0, batch: 10 };
+    let n = 1_000_000;
+    let noise = dp.noisy_mean(&vec![2.0; n], &mut SecretRng::from_system().unwrap());
+    let moment =
+        |power: i32| noise.iter().map(|&value| ((f64::from(value) - 0.2) / 0.15).powi(power)).sum::<f64>() / n as f64;
+    // Five standard errors of the moments of 10⁶ standard normal numbers: their variances are 1, 2, 15 and 96.
+    for (power, expected, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0_f64)] {
+        let off = (moment(power) - expected).abs();
+        assert!(off < 5.0 * (variance / n as f64).sqrt(), "moment {power} is off by {off}");
+    }
+}
+
+#[test]
+fn each_image_is_in_a_sample_with_the_same_probability_and_independently() {
+    let (images, rate, turns) = ((0..50).collect::<Vec<u32>>(), 0.1, 20_000);
+    let mut rng = SecretRng::from_system().unwrap();
+    let (mut times, mut sizes) = (vec![0_u32; images.len()], Vec::new());
+    for _ in 0..turns {
+        let sample = rng.poisson_sample(&images, rate);
+        for &image in &sample {
+            times[image as usize] += 1;
+        }
+        sizes.push(sample.len() as f64);
+    }
+    // Six standard errors, for 50 images at a time.
+    let bound = 6.0 * (rate * (1.0 - rate) / f64::from(turns)).sqrt();
+    assert!(times.iter().all(|&times| (f64::from(times) / f64::from(turns) - rate).abs() < bound), "{times:?}");
+    let mean = sizes.iter().sum::<f64>() / f64::from(turns);
+    let variance = sizes.iter().map(|size| (size - mean).powi(2)).sum::<f64>() / f64::from(turns);
+    // A binomial of 50: a sample of fixed size would have no variance. Its estimate has a standard error of about 1 %.
+    assert!((variance / (50.0 * rate * (1.0 - rate)) - 1.0).abs() < 0.06, "{variance}");
+    assert!(sizes.contains(&0.0), "a sample may be empty");
+}
+
+#[test]
+fn a_private_step_without_noise_and_clipping_is_a_plain_step() {
+    for (name, network) in networks() {
+        let real = real(&network, 4);
+        let z = Streams::of_run(6).normal(Purpose::Latent, 0, 4 * network.latent_dim());
+        let dp = DpSgd { clip: NO_CLIP, noise_multiplier: 0.0, batch: 4 };
+        let mut rng = SecretRng::from_system().unwrap();
+        let samples = [real.clone()];
+        let (private, _) = gan(&network).private_step(&samples, z.clone(), &real.labels, &dp, &mut rng).unwrap();
+        let (plain, _) = gan(&network).step(real.images, z, &real.labels);
+        let (ours, theirs) = (private.params().unwrap(), plain.params().unwrap());
+        let first = gan(&network).params().unwrap();
+        let distance = |a: &Params, b: &Params| {
+            let values =
+                |params: &Params| params.iter().flat_map(|(_, array)| array.values().to_vec()).collect::<Vec<_>>();
+            norm(&values(a).iter().zip(values(b)).map(|(a, b)| a - b).collect::<Vec<f32>>())
+        };
+        // Adam's first step is as long for a gradient of 1e-9 as for one of 1, so rounding may turn single values around.
+        let (apart, moved) = (distance(&ours, &theirs), distance(&theirs, &first));
+        assert!(apart < 0.02 * moved, "{name}: {apart} apart after a way of {moved}");
+    }
+}
