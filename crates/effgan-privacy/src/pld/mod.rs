@@ -1,10 +1,11 @@
 //! ε by privacy loss distributions (PLD; Koskela et al. 2020, arXiv:1906.03049): the distribution of ln(P/Q) over P is that of one step,
 //! convolved with itself as often as there are steps, and δ(ε) = E[(1 − e^(ε − loss))₊] over it.
 //!
-//! Every error has a sign. A step's losses are moved to a grid so that δ(ε) is exact on the grid and too large between its points (`step`:
-//! Doroshenko et al. 2022, arXiv:2207.04380). What lies beyond the grid counts as an infinite loss (`cumulants` bounds it), and the rounding
-//! of the Fourier transforms is added (`convolution`). The distribution is tilted by e^(λ loss) before it is transformed, so that its mass
-//! is where ε is and rounding errors are small beside δ, however small δ is (Alghamdi et al. 2023, arXiv:2208.09595, use the same λ).
+//! Every error has a sign, and ε is never too small. A step's losses are moved to a grid so that δ(ε) is exact on the grid and too large
+//! between its points (`step`: Doroshenko et al. 2022, arXiv:2207.04380). What lies beyond the grid counts as an infinite loss (`cumulants`
+//! bounds it), and the rounding errors of the Fourier transforms are added (`convolution`). The distribution is tilted by e^(λ loss) before
+//! it is transformed, so that its mass is where ε is and rounding errors are small beside δ, however small δ is (Alghamdi et al. 2023,
+//! arXiv:2208.09595, tilt it for the same reason).
 //!
 //! Adding a record and removing one have different distributions. Either may reveal more after many steps, so both are computed (Lebeda et
 //! al. 2024, arXiv:2405.20769).
@@ -15,7 +16,7 @@ mod step;
 
 use convolution::Convolution;
 use cumulants::{Cumulants, Nodes};
-use step::{Grid, Step};
+use step::{Grid, MASS_ERROR, Step};
 
 use crate::composition::Composition;
 
@@ -82,7 +83,7 @@ impl Losses {
         let mut least = f64::INFINITY;
         loop {
             let epsilon = self.epsilon_on(distance, self.window(&tilt, last), &tilt);
-            let change = (last - epsilon).abs();
+            let change = (least - epsilon).abs();
             (last, least) = (epsilon, least.min(epsilon));
             if least <= enough || change <= GRID_ERROR * least {
                 return least;
@@ -121,7 +122,8 @@ impl Losses {
     /// how many there are.
     fn window(&self, tilt: &Cumulants, epsilon: f64) -> f64 {
         let (lambda, log_mass) = (tilt.lambda, (TAIL * self.delta).ln());
-        let to_end = self.beyond[0].bound(log_mass) - epsilon;
+        // Where losses have a likely maximum, as those of an added record do, they end there, at about the first ε.
+        let to_end = (self.beyond[0].bound(log_mass) - epsilon).max(1e-3 * epsilon);
         let from_below = f64::min(-log_mass / lambda - to_end, epsilon - tilt.mean + 12.0 * tilt.variance.sqrt());
         let from_above = self.beyond.iter().filter(|beyond| beyond.lambda > lambda).map(|beyond| {
             let above_end = beyond.lambda * (beyond.bound(log_mass) - epsilon - to_end);
@@ -134,10 +136,10 @@ impl Losses {
     /// A bound of ε on one grid.
     fn epsilon_on(&self, distance: f64, window: f64, tilt: &Cumulants) -> f64 {
         let grids: Vec<(Grid, u64)> = self.steps.iter().map(|(step, count)| (step.grid(distance), *count)).collect();
-        let infinite: f64 = grids.iter().map(|(grid, count)| grid.infinite * *count as f64).sum();
+        let lost = grids.iter().map(|(grid, count)| *count as f64 * (grid.infinite + MASS_ERROR * self.delta));
         let num_points = (window / distance).log2().ceil().exp2() as usize;
         let sum = Convolution::of(&grids, tilt.lambda, num_points);
-        sum.epsilon(self.top(&grids, distance), self.delta, TAIL * self.delta + infinite)
+        sum.epsilon(self.top(&grids, distance), self.delta, TAIL * self.delta + lost.sum::<f64>())
     }
 
     /// The point of a grid above which the sum of all losses has at most the mass [`TAIL`] · δ, by Chernoff's bound.
@@ -145,5 +147,56 @@ impl Losses {
         let lambda = self.beyond[0].lambda;
         let log_moment: f64 = grids.iter().map(|(grid, count)| *count as f64 * grid.log_moment(lambda)).sum();
         ((log_moment - (TAIL * self.delta).ln()) / lambda / distance).ceil() as isize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libm::erfc;
+
+    use super::*;
+    use crate::mechanism::SampledGaussian;
+
+    /// δ(ε) of one step in closed form: P's mass minus e^ε times Q's of the outcomes z whose loss is above ε.
+    fn delta_of_one(step: &SampledGaussian, direction: Direction, epsilon: f64) -> f64 {
+        let above = |z: f64| erfc(z / 2_f64.sqrt()) / 2.0;
+        let (q, shift) = (step.sample_rate(), 1.0 / step.noise_multiplier());
+        match direction {
+            Direction::Remove => {
+                let z = step.z_of_loss(epsilon);
+                (1.0 - q) * above(z) + q * above(z - shift) - epsilon.exp() * above(z)
+            }
+            Direction::Add => {
+                let z = step.z_of_loss(-epsilon);
+                above(-z) - epsilon.exp() * ((1.0 - q) * above(-z) + q * above(shift - z))
+            }
+        }
+    }
+
+    #[test]
+    fn one_step_costs_its_closed_form_in_both_directions() {
+        for (sigma, q) in [(0.4, 0.3), (0.6, 0.02), (1.0, 0.5), (3.0, 0.9), (2.0, 1.0)] {
+            for direction in [Direction::Remove, Direction::Add] {
+                for delta in [1e-3, 1e-6, 1e-12] {
+                    let step = SampledGaussian::new(sigma, q).unwrap();
+                    let training = Composition::of(step, 1).unwrap();
+                    let found = Losses::new(&training, delta, direction).epsilon(0.0);
+                    let what = format!("sigma {sigma}, q {q}, {direction:?}, delta {delta}: {found}");
+                    assert!(delta_of_one(&step, direction, found) <= delta * (1.0 + 1e-9), "{what}");
+                    // 1e-4: twice the change at which a grid is fine enough.
+                    assert!(delta_of_one(&step, direction, found * (1.0 - 1e-4)) > delta, "{what}");
+                }
+            }
+        }
+    }
+
+    /// Without sampling, the losses are those of one Gaussian mechanism in either direction.
+    #[test]
+    fn without_sampling_both_directions_cost_the_same() {
+        let training = Composition::of(SampledGaussian::new(5.0, 1.0).unwrap(), 20).unwrap();
+        let [removed, added] =
+            [Direction::Remove, Direction::Add].map(|direction| Losses::new(&training, 1e-6, direction).epsilon(0.0));
+        // 1e-9: the same nodes from the other end.
+        assert!((removed - added).abs() < 1e-9 * removed, "{removed}, {added}");
     }
 }

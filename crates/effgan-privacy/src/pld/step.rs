@@ -12,8 +12,11 @@ const FOUR_POINTS: &[[f64; 2]] =
     &[[0.339_981_043_584_856_3, 0.652_145_154_862_546_1], [0.861_136_311_594_052_6, 0.347_854_845_137_453_9]];
 
 /// Width of the panels of the quadrature, in deviations of the noise. Four points are then exact to 1e-13 of a Gaussian up to 6 deviations,
-/// and two are on a twentieth of it.
+/// and two are on a fiftieth of it.
 const WIDEST: f64 = 0.05;
+
+/// Error of the masses of a step, relative to each: 4e-13 by the rules, and as much by rounding.
+pub(super) const MASS_ERROR: f64 = 1e-12;
 
 /// One step in one direction, and the outcomes that matter.
 pub(super) struct Step {
@@ -74,7 +77,7 @@ impl Step {
             let at = (index - first) as usize;
             self.for_each_node(left, right, |z, mass| {
                 let above = (self.mechanism.loss(z) - index as f64 * distance).clamp(0.0, distance);
-                // How far the loss in this direction lies above the lower neighbour; `at` is that neighbour where losses are P's over Q's.
+                // How far the loss lies above its lower neighbour, which is the upper one in the opposite direction.
                 let (excess, lower, upper) = match self.direction {
                     Direction::Remove => (above, at, at + 1),
                     Direction::Add => (distance - above, at + 1, at),
@@ -124,7 +127,7 @@ impl Step {
         let widest = WIDEST.min(0.3 * self.mechanism.noise_multiplier());
         let panels = ((to - from) / widest).ceil().max(1.0);
         let half = (to - from) / panels / 2.0;
-        let rule = if half < widest / 40.0 { TWO_POINTS } else { FOUR_POINTS };
+        let rule = if half < widest / 100.0 { TWO_POINTS } else { FOUR_POINTS };
         for panel in 0..panels as u32 {
             let middle = from + half * f64::from(2 * panel + 1);
             for &[node, weight] in rule {
