@@ -12,6 +12,7 @@ mod images_out;
 mod interrupt;
 mod man;
 mod partition;
+mod privacy;
 mod report;
 mod resume;
 mod run;
@@ -61,6 +62,8 @@ enum Verb {
     Features(features::Features),
     #[command(subcommand)]
     Federation(federation::Federation),
+    #[command(subcommand)]
+    Privacy(privacy::Privacy),
     Report(report::Report),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -102,6 +105,7 @@ impl Cli {
             Verb::Data(data) => data.run(),
             Verb::Features(features) => features.run(),
             Verb::Federation(federation) => federation.run(),
+            Verb::Privacy(privacy) => privacy.run(),
             Verb::Report(report) => report.run(),
             Verb::Bench(bench) => bench.run(),
             Verb::Devices(devices) => devices.run(),

@@ -38,7 +38,9 @@ fn a_wrong_command_line_is_code_2_and_one_line() {
 fn completions_name_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = stdout(&effgan(&["completions", shell]));
-        for verb in ["run", "resume", "sample", "partition", "features", "report", "bench", "completions", "man"] {
+        for verb in
+            ["run", "resume", "sample", "partition", "features", "privacy", "report", "bench", "completions", "man"]
+        {
             assert!(script.contains(verb), "{shell}: {verb}");
         }
     }

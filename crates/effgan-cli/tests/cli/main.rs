@@ -2,6 +2,7 @@
 
 mod bench;
 mod command_line;
+mod privacy;
 #[path = "../program/mod.rs"]
 mod program;
 mod refusals;
