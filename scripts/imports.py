@@ -15,7 +15,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parent.parent
 Module = tuple[str, ...]
 # The order of effgan-run's modules, as in its crate docs: each imports only from those before it.
-RUN = "failure units config record scores report progress protocol pipeline sweep steps api".split()
+RUN = "failure units config privacy record scores report progress protocol pipeline sweep steps api".split()
 
 
 @dataclass

@@ -64,7 +64,7 @@ pub use record::{ClientRecord, Drift, Missing, RoundRecord};
 pub use refusal::Refusal;
 pub use reply::Reply;
 pub use roster::{Roster, RoundContext};
-pub use rounds::{PlannedRound, RoundObserver};
+pub use rounds::{PlannedRound, RoundObserver, planned_steps};
 pub use simulate::Simulation;
 pub use site_client::Site;
 pub use state::{ClientState, ServerState};

@@ -77,6 +77,9 @@ impl ServerTraining {
             )));
         };
         check_training(name, gan.network.num_classes.is_some(), gan.discriminator_steps, training.has_ema())?;
+        if gan.privacy.is_some() {
+            return Err(FlError::Config(format!("[privacy] is not for {name}, whose gradients no noise hides")));
+        }
         Ok(Self { gan, training, rounds, cohort, weights })
     }
 

@@ -119,6 +119,11 @@ impl TrainingImages<'_> {
         let image = |&index: &u32| &self.pixels[index as usize * image_len..][..image_len];
         indices.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect()
     }
+
+    /// The classes of the images with these indices.
+    pub fn labels_of(&self, indices: &[u32]) -> Vec<u8> {
+        indices.iter().map(|&index| self.labels[index as usize]).collect()
+    }
 }
 
 /// The images of one training step.
@@ -126,7 +131,7 @@ impl TrainingImages<'_> {
 pub struct Batch<'a> {
     /// Where they are. All batches of a trainer are of the same images, which a device may keep.
     pub from: TrainingImages<'a>,
-    /// Which of them they are.
+    /// Which of them they are. A trainer that hides single images draws samples of its own in secret, and trains on those.
     pub indices: &'a [u32],
 }
 
@@ -138,7 +143,7 @@ impl Batch<'_> {
 
     /// The class of each image, `[n]`.
     pub fn labels(&self) -> Vec<u8> {
-        self.indices.iter().map(|&index| self.from.labels[index as usize]).collect()
+        self.from.labels_of(self.indices)
     }
 }
 

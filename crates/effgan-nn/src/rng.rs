@@ -28,6 +28,10 @@ pub enum Purpose {
     SampleMember = 7,
     /// z for recomputing the running statistics of an averaged generator; the step is the batch.
     Statistics = 8,
+    /// Classes of the generated images of a private training step.
+    FakeClass = 9,
+    /// What is secret in private training, where a test wants to repeat it; the step is the training step.
+    InsecureNoise = 10,
     /// Class of a sample of a conditional network; the step is the sample's index.
     SampleClass = 20,
     /// Whether a client drops out of a round.

@@ -62,6 +62,7 @@
 //! - [`config`]: the config file and its checks;
 //! - [`pipeline`]: [`run`](pipeline::run), [`resume`](pipeline::resume) and [`federate`](pipeline::federate), top to bottom, each by an
 //!   [`Execution`](pipeline::Execution): threads, listener, stop;
+//! - [`privacy`]: what private training costs each client, before it begins;
 //! - [`progress`]: what a run reports while it works, to a [`Listener`](progress::Listener): its stream of
 //!   [`Event`](record::events::Event)s;
 //! - [`record`]: the run folder, its [`events`](record::events) and pictures;
@@ -72,7 +73,7 @@
 //! - [`api`]: the same as single calls on plain values, for Python;
 //! - [`failure`] and [`units`]: errors, and numbers as text.
 //!
-//! Each module imports only from those before it in the order failure, units; config; record; scores; report, progress; protocol;
+//! Each module imports only from those before it in the order failure, units; config; privacy; record; scores; report, progress; protocol;
 //! pipeline; sweep; api. The crate prints nothing: a listener is called, and warnings go to the [`log`] facade.
 
 #![forbid(unsafe_code)]
@@ -81,6 +82,7 @@ pub mod api;
 pub mod config;
 pub mod failure;
 pub mod pipeline;
+pub mod privacy;
 pub mod progress;
 pub mod protocol;
 pub mod record;

@@ -77,7 +77,7 @@ impl Default for LocalConfig {
 impl LocalConfig {
     /// The model that these settings train: a generator and a discriminator of `network`.
     pub fn gan(&self, network: Network) -> GanModel {
-        GanModel { network, loss: self.loss, discriminator_steps: self.discriminator_steps }
+        GanModel { loss: self.loss, discriminator_steps: self.discriminator_steps, ..GanModel::new(network) }
     }
 
     /// The work of one round: `epochs` or `steps`.

@@ -129,15 +129,12 @@ impl Rounds<'_> {
 
     /// All rounds of the run, in order; a progress bar counts up to them.
     pub(crate) fn plan(&self, absence: &Absence) -> Vec<PlannedRound> {
-        let mut state = ServerState::after_round(0, Params::new());
-        let mut plan = Vec::new();
-        while let Some(exchange) = self.next(&state) {
+        let planned = |exchange: Exchange| {
             let (present, _) = self.presence(absence, &exchange);
             let steps = present.iter().map(|client| self.steps(&exchange, client)).sum();
-            plan.push(PlannedRound { round: exchange.round, kind: exchange.kind, clients: present.len(), steps });
-            state.round = exchange.round;
-        }
-        plan
+            PlannedRound { round: exchange.round, kind: exchange.kind, clients: present.len(), steps }
+        };
+        planned_rounds(self.algorithm, self.roster, self.seed).map(planned).collect()
     }
 
     fn steps(&self, exchange: &Exchange, client: &ClientName) -> u64 {
@@ -156,6 +153,30 @@ impl Rounds<'_> {
         }
         (present, missing)
     }
+}
+
+/// The first exchange of each round of a run, in order.
+fn planned_rounds(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> impl Iterator<Item = Exchange> {
+    let mut state = ServerState::after_round(0, Params::new());
+    std::iter::from_fn(move || {
+        let exchange = algorithm.next(&state, &roster.context(seed))?;
+        state.round = exchange.round;
+        Some(exchange)
+    })
+}
+
+/// The training steps of each client of `roster` in a whole run with `seed`, in the order of their names.
+pub fn planned_steps(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> Vec<u64> {
+    let context = roster.context(seed);
+    let mut steps = vec![0_u64; roster.names().len()];
+    for exchange in planned_rounds(algorithm, roster, seed) {
+        for (client, steps) in roster.names().iter().zip(&mut steps) {
+            if exchange.cohort.contains(client) {
+                *steps = steps.saturating_add(algorithm.local_steps(&exchange, context.num_examples_of(client)));
+            }
+        }
+    }
+    steps
 }
 
 /// Calls `on_step` again for the steps that `client` did before the run was cut off.

@@ -9,12 +9,13 @@ use burn::backend::{Autodiff, AutodiffBackend, Flex, TensorMetadata};
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 
-use super::examples::{self, Slot};
+use super::examples;
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
-use super::{Activation, AdamStep, Convolution, Kernels, MapShape, Normalisation};
+use super::kept::Kept;
+use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation, Slot};
 use crate::Device;
 use effgan_kernels::buffer::Bits;
-use effgan_kernels::conv::{Activated, Conv, Grads, Input, Wants};
+use effgan_kernels::conv::{Conv, Grads, Input, Wants};
 use effgan_kernels::{activation, buffer, linear, norm};
 
 /// What the backward pass of a convolution needs.
@@ -25,35 +26,6 @@ struct ConvState {
     x: FlexTensor,
     w: FlexTensor,
     output: Kept,
-}
-
-/// What is kept of a convolution's output for the backward pass of its activation.
-#[derive(Clone, Debug)]
-pub(super) enum Kept {
-    Nothing,
-    /// Signs and slope.
-    LeakyRelu(Bits, f32),
-    Tanh(FlexTensor),
-}
-
-impl Kept {
-    pub(super) fn of(out: &FlexTensor, how: Convolution) -> Self {
-        match how.activation {
-            Activation::Identity => Self::Nothing,
-            Activation::LeakyRelu { slope } => {
-                Self::LeakyRelu(activation::signs(how.device.isa(), Values::of(out).get()), slope)
-            }
-            Activation::Tanh => Self::Tanh(out.clone()),
-        }
-    }
-
-    pub(super) fn activated(&self) -> Activated<'_> {
-        match self {
-            Self::Nothing => Activated::Identity,
-            Self::LeakyRelu(signs, slope) => Activated::LeakyRelu(signs, *slope),
-            Self::Tanh(out) => Activated::Tanh(out.as_slice().expect("a kernel wrote it row by row")),
-        }
-    }
 }
 
 impl ConvState {

@@ -26,11 +26,10 @@ use effgan_kernels::per_example::{
 };
 use effgan_kernels::{activation, linear, norm};
 
-use super::autodiff::Kept;
 use super::flex::{self, Values, into_vec, linear_sizes, map_dims, tensor};
+use super::kept::Kept;
 use super::{Convolution, Geometry, Kernels, Normalisation, Side};
-use crate::Device;
-use crate::networks::layers::read;
+use crate::device::{self, Device};
 
 /// The layers that a batch of examples passes through, in the order in which it does.
 #[derive(Debug, Default)]
@@ -147,7 +146,9 @@ impl LayerParams {
         let len = for_kernel.len();
         let gradient = Tensor::<1>::from_data(TensorData::new(for_kernel, [len]), &device);
         let grads = (self.for_kernel.clone() * gradient).sum().backward();
-        read(self.leaf.grad(&grads).expect("the kernel's weights come from the leaf"))
+        let found = self.leaf.grad(&grads).expect("the kernel's weights come from the leaf");
+        let values = found.try_into_data().map_err(|error| device::failure(&error))?;
+        Ok(values.try_into_vec().expect("networks compute in f32"))
     }
 }
 

@@ -6,8 +6,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
-use super::examples::Slot;
-use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation};
+use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation, Slot};
 use crate::Device;
 use effgan_kernels::conv::Conv;
 use effgan_kernels::{activation, adam, buffer, linear, norm, resample};

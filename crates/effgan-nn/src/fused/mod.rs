@@ -12,6 +12,7 @@ mod examples;
 mod flex;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
+mod kept;
 mod maps;
 mod portable;
 

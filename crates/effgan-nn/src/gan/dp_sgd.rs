@@ -10,6 +10,8 @@
 //! Which images an update sees, and its noise, are secret: they come from the system's generator and not from the run's
 //! seed, which the server knows.
 
+use std::collections::BTreeMap;
+
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -19,10 +21,45 @@ use rand_distr::StandardNormal;
 use super::{Gan, PendingLosses};
 use crate::fused::{ClippedSum, Examples};
 use crate::networks::{Labels, Mode, labels_tensor};
-use crate::{NnError, Result};
+use crate::{NnError, Purpose, Result, Streams};
 
 /// Real images that pass through the discriminator at the same time. A sample of any size is computed in such parts.
 const CHUNK: usize = 256;
+
+/// How the training of a discriminator at clients hides each of their images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Privacy {
+    /// C > 0, as in [`DpSgd`].
+    pub clip: f64,
+    /// B ≥ 1, as in [`DpSgd`]; a client with fewer images has all of them in each update.
+    pub batch: usize,
+    /// σ of a client, by its number of images.
+    pub noise_multipliers: BTreeMap<u64, f64>,
+    /// Takes what must be secret from this seed, so that tests can repeat it: then nothing is private.
+    pub insecure_seed: Option<u64>,
+}
+
+impl Privacy {
+    /// The updates of a client with `num_examples` images.
+    ///
+    /// # Errors
+    /// [`NnError::Config`] when no noise was planned for that many.
+    pub(super) fn of_client(&self, num_examples: usize) -> Result<DpSgd> {
+        let Some(&noise_multiplier) = self.noise_multipliers.get(&(num_examples as u64)) else {
+            return Err(NnError::Config(format!("no noise is planned for a client with {num_examples} images")));
+        };
+        Ok(DpSgd { clip: self.clip, noise_multiplier, batch: self.batch.min(num_examples) })
+    }
+
+    /// The secret numbers of a step.
+    pub(super) fn randomness(&self, streams: &Streams, step: u64) -> Result<SecretRng> {
+        let Some(seed) = self.insecure_seed else { return SecretRng::from_system() };
+        let mut key = [0; 32];
+        streams.at(Purpose::InsecureNoise, step).fill(&mut key);
+        key.iter_mut().zip(seed.to_le_bytes()).for_each(|(key, seed)| *key ^= seed);
+        Ok(SecretRng::insecure(key))
+    }
+}
 
 /// How an update of the discriminator hides each real image.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,10 +2,10 @@
 
 use super::sampler::GanSampler;
 use super::trainer::GanTrainer;
-use super::{DISCRIMINATOR, GENERATOR, Gan, Loss, TrainConfig};
+use super::{DISCRIMINATOR, GENERATOR, Gan, Loss, Privacy, TrainConfig};
 use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
 use crate::networks::Network;
-use crate::{Device, Params, Result};
+use crate::{Device, NnError, Params, Precision, Result};
 
 /// The losses of a step. Their unit is that of the [`Loss`], which is the nat for the default.
 pub const LOSSES: [LossName; 2] =
@@ -20,12 +20,31 @@ pub struct GanModel {
     pub loss: Loss,
     /// Updates of the discriminator before each update of the generator, ≥ 1, each on a batch of its own.
     pub discriminator_steps: usize,
+    /// How the discriminator hides each of a client's images; `None` trains on them as they are.
+    pub privacy: Option<Privacy>,
 }
 
 impl GanModel {
     /// DCGAN's training of `network`: the non-saturating loss, alternating updates.
     pub fn new(network: Network) -> Self {
-        Self { network, loss: Loss::default(), discriminator_steps: 1 }
+        Self { network, loss: Loss::default(), discriminator_steps: 1, privacy: None }
+    }
+
+    /// Checks that the discriminator can be trained privately on `device`.
+    ///
+    /// # Errors
+    /// [`NnError::Config`], with the key and the reason.
+    pub fn check_private(&self, device: Device) -> Result<()> {
+        self.network.config.check_private()?;
+        if device.precision() != Precision::F32 {
+            let line = "local.precision must be f32 for [privacy]: gradients are bounded in f32";
+            return Err(NnError::Config(line.into()));
+        }
+        if device.is_gpu() {
+            let line = "[privacy] bounds gradients on the processor; use --device cpu";
+            return Err(NnError::Config(line.into()));
+        }
+        Ok(())
     }
 
     /// The settings of a [`Gan`](super::Gan)'s steps under `plan`.
@@ -75,7 +94,10 @@ impl Model for GanModel {
     fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>> {
         let gan = Gan::new(&self.network, start, self.train_config(plan), device)?;
         let gan = if let Some(mu) = plan.proximal { gan.with_proximal_term(mu) } else { gan };
-        Ok(Box::new(GanTrainer::new(gan, plan.ema)))
+        if self.privacy.is_some() {
+            self.check_private(device)?;
+        }
+        Ok(Box::new(GanTrainer::new(gan, plan.ema, self.privacy.clone())))
     }
 
     fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>> {

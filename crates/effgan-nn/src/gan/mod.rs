@@ -12,7 +12,7 @@ mod step;
 mod train_config;
 mod trainer;
 
-pub use dp_sgd::{DpSgd, RealImages, SecretRng};
+pub use dp_sgd::{DpSgd, Privacy, RealImages, SecretRng};
 pub use ema::Ema;
 pub use gan_model::{GanModel, LOSSES};
 pub use local_discriminator::LocalDiscriminator;

@@ -202,6 +202,11 @@ impl Gan {
         Self { adam_g, adam_d, ..self }
     }
 
+    /// Updates of the discriminator in a step.
+    pub(super) fn discriminator_steps(&self) -> usize {
+        self.train.discriminator_steps
+    }
+
     /// The description of both networks.
     pub(super) fn network(&self) -> &Network {
         &self.network

@@ -1,8 +1,10 @@
 //! A [`Gan`] with the moving average of its generator, as a [`Trainer`].
 
 use super::kept_images::KeptImages;
-use super::{Ema, GENERATOR, Gan, PendingLosses};
-use crate::model::{Batch, Part, Trainer};
+use rand::RngExt;
+
+use super::{Ema, GENERATOR, Gan, PendingLosses, Privacy, RealImages};
+use crate::model::{Batch, Part, Trainer, TrainingImages};
 use crate::{Params, Purpose, Result, Streams};
 
 /// Prefix of the moving average in a saved state.
@@ -19,13 +21,14 @@ pub(super) struct GanTrainer {
     losses: Vec<PendingLosses>,
     /// All images of the client, on a device that keeps them.
     kept: Option<KeptImages>,
+    privacy: Option<Privacy>,
 }
 
 impl GanTrainer {
     /// Trains `gan`, with a moving average of its generator where `ema` is its decay.
-    pub(super) fn new(gan: Gan, ema: Option<f32>) -> Self {
+    pub(super) fn new(gan: Gan, ema: Option<f32>, privacy: Option<Privacy>) -> Self {
         let ema = ema.map(|decay| Ema::new(decay, &gan));
-        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), kept: None }
+        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), kept: None, privacy }
     }
 
     fn gan(&self) -> &Gan {
@@ -35,11 +38,9 @@ impl GanTrainer {
     fn take_gan(&mut self) -> Gan {
         self.gan.take().expect("no step is running")
     }
-}
 
-impl Trainer for GanTrainer {
-    fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()> {
-        let z = streams.normal(Purpose::Latent, self.steps, batch.indices.len() * self.gan().network().latent_dim());
+    fn plain_step(&mut self, batch: Batch<'_>, streams: &Streams) -> (Gan, PendingLosses) {
+        let z = self.latent(batch.indices.len(), streams);
         if self.kept.is_none() {
             self.kept = KeptImages::new(&batch.from, self.gan());
         }
@@ -47,7 +48,55 @@ impl Trainer for GanTrainer {
             Some(kept) => kept.images(batch.indices),
             None => self.gan().images_on_device(batch.images()),
         };
-        let (gan, losses) = self.take_gan().step_on(&real, z, &batch.labels());
+        self.take_gan().step_on(&real, z, &batch.labels())
+    }
+
+    /// A step on samples of all of the client's images. Nothing but the updates of the discriminator depends on which: generated
+    /// images are as many in each step, and their classes are equally likely.
+    fn private_step(
+        &mut self,
+        from: &TrainingImages<'_>,
+        privacy: &Privacy,
+        streams: &Streams,
+    ) -> Result<(Gan, PendingLosses)> {
+        let dp = privacy.of_client(from.indices.len())?;
+        let mut rng = privacy.randomness(streams, self.steps)?;
+        let rate = dp.batch as f64 / from.indices.len() as f64;
+        let updates = self.gan().discriminator_steps();
+        let real: Vec<RealImages> = (0..updates)
+            .map(|_| {
+                let sample = rng.poisson_sample(from.indices, rate);
+                RealImages { images: from.values(&sample), labels: from.labels_of(&sample) }
+            })
+            .collect();
+        let n = updates * dp.batch;
+        let (z, labels) = (self.latent(n, streams), self.fake_classes(n, streams));
+        self.take_gan().private_step(&real, z, &labels, &dp, &mut rng)
+    }
+
+    /// z of this step's `n` generated images.
+    fn latent(&self, n: usize, streams: &Streams) -> Vec<f32> {
+        streams.normal(Purpose::Latent, self.steps, n * self.gan().network().latent_dim())
+    }
+
+    /// Classes of this step's `n` generated images, all equally likely; none where the network is not conditional.
+    fn fake_classes(&self, n: usize, streams: &Streams) -> Vec<u8> {
+        let Some(classes) = self.gan().network().num_classes else { return Vec::new() };
+        let mut rng = streams.at(Purpose::FakeClass, self.steps);
+        (0..n).map(|_| rng.random_range(0..classes) as u8).collect()
+    }
+}
+
+impl Trainer for GanTrainer {
+    fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()> {
+        let (gan, losses) = match self.privacy.take() {
+            None => self.plain_step(batch, streams),
+            Some(privacy) => {
+                let done = self.private_step(&batch.from, &privacy, streams);
+                self.privacy = Some(privacy);
+                done?
+            }
+        };
         if let Some(ema) = &mut self.ema {
             ema.follow(&gan);
         }

@@ -10,6 +10,7 @@ mod inception;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod lenet;
+mod mode;
 mod norm;
 mod resample;
 mod resnet;
@@ -30,7 +31,7 @@ pub(crate) use layout::Layout;
 pub(crate) use layout::Order;
 pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
-pub(crate) use norm::Mode;
+pub(crate) use mode::Mode;
 pub use norm::NormKind;
 pub use resnet::ResnetConfig;
 pub(crate) use resnet_classifier::ResnetClassifier;
@@ -87,6 +88,20 @@ impl NetworkConfig {
             Self::Dcgan(dcgan) => dcgan.norm == NormKind::Batch,
             Self::Resnet(resnet) => resnet.norm == NormKind::Batch,
         }
+    }
+
+    /// Checks that each image passes through the discriminator by itself, so that its gradient can be bounded. (The discriminator of a
+    /// `ResNet` has spectral norm, whatever `norm` is.)
+    ///
+    /// # Errors
+    /// [`NnError::Config`], with the reason.
+    pub fn check_private(&self) -> Result<()> {
+        if !matches!(self, Self::Dcgan(DcganConfig { norm: NormKind::Batch, .. })) {
+            return Ok(());
+        }
+        let line = "network.norm = \"batch\" mixes the images of a batch in the discriminator, so that none of them can be hidden; set it to \
+                    \"group\" or \"none\", or remove [privacy]";
+        Err(NnError::Config(line.into()))
     }
 
     /// Whether the networks are given the class of each image.

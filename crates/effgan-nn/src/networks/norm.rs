@@ -6,9 +6,10 @@ use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 
 use super::layers::{param, tensor};
+use super::mode::Mode;
 use super::spec::{Init, TensorSpec};
 use crate::device::{Device, Placement};
-use crate::fused::{self, Activation, Examples, MapShape, Normalisation};
+use crate::fused::{self, Activation, MapShape, Normalisation};
 use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
@@ -25,29 +26,6 @@ pub enum NormKind {
     Group,
     /// Nothing.
     None,
-}
-
-/// How a network is run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mode<'a> {
-    /// Normalise each of `batches` equal batches, which are concatenated, by its own statistics, and move the running
-    /// statistics by `momentum` towards those of one batch after the other. (One pass of several batches shares the
-    /// work that does not depend on the images.)
-    Train { momentum: f64, batches: usize },
-    /// Normalise by the running statistics.
-    Evaluate,
-    /// Record the layers of a discriminator, through which every example passes by itself. Nothing of the network changes.
-    PerExample(&'a Examples),
-}
-
-impl Mode<'_> {
-    /// Training on one batch, with PyTorch's momentum.
-    pub(crate) const TRAIN: Self = Self::train(1);
-
-    /// Training on `batches` equal, concatenated batches, with PyTorch's momentum.
-    pub(crate) const fn train(batches: usize) -> Self {
-        Self::Train { momentum: 0.1, batches }
-    }
 }
 
 /// Tensors of a norm called `name` over `channels`, with DCGAN's initial values: γ ~ N(1, 0.02²), β = 0.

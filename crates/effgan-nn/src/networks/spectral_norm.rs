@@ -15,7 +15,7 @@ use burn::tensor::Tensor;
 use super::conditional::{Labels, project};
 use super::layers::{linear, param, tensor};
 use super::layout::Layout;
-use super::norm::Mode;
+use super::mode::Mode;
 use super::resample::Resampled;
 use super::spec::{Init, TensorSpec};
 use crate::device::{Device, Placement};

@@ -7,7 +7,8 @@
 use anyhow::anyhow;
 use effgan_data::partition::CommonKeys;
 use effgan_data::{DataError, DatasetConfig, DatasetName};
-use effgan_fl::{AggregationKind, AlgorithmConfig, SimulationConfig};
+use effgan_fl::{AggregationKind, AlgorithmConfig, ExchangeKind, SimulationConfig};
+use effgan_nn::Precision;
 
 use super::Config;
 use super::typed::short;
@@ -21,6 +22,7 @@ impl Config {
         self.partition.check()?;
         self.network.check()?;
         self.local.check(self.network.min_images())?;
+        self.check_privacy()?;
         self.algorithm.check()?;
         self.aggregation.check()?;
         self.simulation.check()?;
@@ -33,6 +35,26 @@ impl Config {
             self.check_fit(size, channels)?;
         }
         Ok(self)
+    }
+
+    /// Checks the `[privacy]` table, and that networks and algorithm can be trained privately.
+    fn check_privacy(&self) -> Result<()> {
+        let Some(privacy) = &self.privacy else { return Ok(()) };
+        privacy.check()?;
+        self.network.check_private()?;
+        if self.local.precision != Precision::F32 {
+            return Err(usage("local.precision must be f32 with [privacy], which bounds gradients in f32".into()));
+        }
+        if !self.algorithm.exchanges().iter().all(|kind| matches!(kind, ExchangeKind::Average | ExchangeKind::Collect))
+        {
+            let line = format!(
+                "algorithm.kind = \"{}\" sends gradients and discriminators that no noise hides; remove [privacy], or take another \
+                 algorithm, such as effgan",
+                self.algorithm.name()
+            );
+            return Err(usage(line));
+        }
+        Ok(())
     }
 
     /// Checks that the network fits images of `size` pixels per side and `channels`.
@@ -89,6 +111,10 @@ impl Config {
         if self.algorithm.pools_data() {
             let line = "algorithm.kind = \"central\" trains on all images in one place, and in a federation they stay where they \
                         are; choose another algorithm, or use effgan run";
+            return Err(usage(line.into()));
+        }
+        if self.privacy.is_some() {
+            let line = "[privacy] is not yet for a federation, whose sites do not keep account of ε; remove it, or use effgan run";
             return Err(usage(line.into()));
         }
         self.check_images()?;

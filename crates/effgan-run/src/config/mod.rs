@@ -11,6 +11,7 @@ mod missing;
 mod network_name;
 mod overrides;
 mod parse;
+mod privacy;
 mod total_epochs;
 mod typed;
 
@@ -33,6 +34,7 @@ pub use self::federation::{FederationConfig, StrategyConfig};
 pub use self::network_name::NetworkName;
 pub use self::parse::read;
 pub(crate) use self::parse::table_of;
+pub use self::privacy::PrivacyConfig;
 pub(crate) use self::typed::typed;
 use crate::failure::{Failure, Result};
 
@@ -51,6 +53,9 @@ pub struct Config {
     pub network: NetworkConfig,
     /// A client's training per round: the `[local]` table.
     pub local: LocalConfig,
+    /// How the training hides each of a client's images: the `[privacy]` table. It does not when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyConfig>,
     /// The federated algorithm and its rounds: the `[algorithm]` table.
     pub algorithm: AlgorithmConfig,
     /// How the server combines replies, and which it accepts: the `[aggregation]` table.

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 /// Maximum number of bytes of a config; the longest in this repository has 2,000.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint, run";
+const KEYS: &str = "name, seed, dataset, partition, network, local, privacy, algorithm, aggregation, simulation, federation, evaluation, checkpoint, run";
 
 /// Reads a text file of at most 1 MiB, as configs and certificates are; a pipe will do.
 ///
@@ -92,6 +92,7 @@ impl Config {
             partition: take(&mut table, "partition")?,
             network: take(&mut table, "network")?,
             local: take(&mut table, "local")?,
+            privacy: take_optional(&mut table, "privacy")?,
             algorithm: take(&mut table, "algorithm").map_err(with_keys_that_are_replaced)?,
             aggregation: take_or_empty(&mut table, "aggregation")?,
             simulation: take_or_empty(&mut table, "simulation")?,
@@ -152,6 +153,10 @@ fn with_keys_that_are_replaced(mistake: Mistake) -> Mistake {
     let keys = total_epochs::KEYS.map(|key| format!(", `{key}`")).concat();
     let is_list = mistake.line.starts_with("[algorithm] unknown key");
     Mistake { line: if is_list { mistake.line + &keys } else { mistake.line }, ..mistake }
+}
+
+fn take_optional<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<Option<T>, Mistake> {
+    table.remove(key).map(|value| typed(key, &value)).transpose()
 }
 
 fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<T, Mistake> {

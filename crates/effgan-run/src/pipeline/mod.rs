@@ -104,7 +104,7 @@ struct Notes {
 
 impl<'a> Run<'a> {
     fn new(config: &'a Config, inputs: &'a RunInputs, dir: RunDir, execution: Execution<'a>) -> Self {
-        let RunInputs { data, roster, model, algorithm, scorer, device } = inputs;
+        let RunInputs { data, roster, model, algorithm, scorer, device, .. } = inputs;
         let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));

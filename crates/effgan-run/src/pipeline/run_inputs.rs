@@ -13,6 +13,7 @@ use super::Execution;
 use super::run_data::RunData;
 use crate::config::Config;
 use crate::failure::Result;
+use crate::privacy::{self, PrivacyStatement};
 use crate::record::run_info;
 use crate::record::run_info::RunInfo;
 use crate::scores::{Scorer, Training, check_samples};
@@ -24,6 +25,8 @@ pub(super) struct RunInputs {
     pub(super) roster: Roster,
     pub(super) model: Arc<GanModel>,
     pub(super) algorithm: Box<dyn Algorithm>,
+    /// What the training costs each client; none where it is not private.
+    pub(super) privacy: Vec<PrivacyStatement>,
     pub(super) scorer: Scorer,
     /// What trains, samples and scores.
     pub(super) device: Device,
@@ -45,7 +48,10 @@ impl RunInputs {
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
         let (device, jobs, Execution { progress, stop, .. }) = (config.device()?, execution.jobs(), execution);
         let roster = data.roster(config.federation.max_examples);
-        let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
+        let Method { model, algorithm, privacy } = method(config, data.image_shape_and_classes(), &roster, device)?;
+        for statement in &privacy {
+            progress.line(&statement.line());
+        }
         let started = Instant::now();
         let estimate = |what: &str, done: usize, of: usize| {
             if done == of / 10 {
@@ -55,7 +61,7 @@ impl RunInputs {
         };
         let how = Training { device, jobs, progress: &estimate, stop };
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), how)?;
-        Ok(Self { data, roster, model, algorithm, scorer, device })
+        Ok(Self { data, roster, model, algorithm, privacy, scorer, device })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.
@@ -67,7 +73,8 @@ impl RunInputs {
     pub(super) fn info(&self, config: &Config, execution: Execution) -> RunInfo {
         let (jobs, device) = (execution.clients_at_a_time(self.device), self.device);
         let info = run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device);
-        RunInfo { feature_network: self.scorer.network().map(|[id, _]| id), ..info }
+        let feature_network = self.scorer.network().map(|[id, _]| id);
+        RunInfo { feature_network, privacy: self.privacy.clone(), ..info }
     }
 
     /// What determines the bits of the run: its config, its data and the program's arithmetic.
@@ -83,21 +90,38 @@ impl RunInputs {
 pub(crate) fn check_on(config: &Config, dataset: &Dataset, device: Device) -> Result<()> {
     check_samples(dataset, &config.evaluation, device)?;
     let (images, roster) = (&dataset.train, Roster::of(&RunData::partition(config, dataset)?));
-    training(config, (images.shape(), images.num_classes()), &roster, device).map(drop)
+    method(config, (images.shape(), images.num_classes()), &roster, device).map(drop)
 }
 
-/// The model, and the algorithm by which the clients of `roster` train it on images of this shape in this many classes.
-fn training(
+/// What the clients train, how, and what that costs each.
+struct Method {
+    model: Arc<GanModel>,
+    algorithm: Box<dyn Algorithm>,
+    privacy: Vec<PrivacyStatement>,
+}
+
+/// How the clients of `roster` train on images of this shape in this many classes.
+fn method(
     config: &Config,
     (image_shape, num_classes): ([usize; 3], usize),
     roster: &Roster,
     device: Device,
-) -> Result<(Arc<GanModel>, Box<dyn Algorithm>)> {
-    let model = Arc::new(config.model(image_shape, num_classes)?);
-    let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)?;
+) -> Result<Method> {
+    let build = |model: &Arc<GanModel>| {
+        config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)
+    };
+    let mut model = Arc::new(config.model(image_shape, num_classes)?);
+    let mut algorithm = build(&model)?;
     config.check_clients(roster.names().len())?;
     for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
         check_shard(&*model, name, num_examples as usize)?;
     }
-    Ok((model, algorithm))
+    // The noise depends on the number of steps, which the algorithm knows.
+    let statements = privacy::statements(config, &*algorithm, roster)?;
+    if let Some(private) = privacy::training(config, &statements) {
+        model = Arc::new(GanModel { privacy: Some(private), ..(*model).clone() });
+        model.check_private(device)?;
+        algorithm = build(&model)?;
+    }
+    Ok(Method { model, algorithm, privacy: statements })
 }

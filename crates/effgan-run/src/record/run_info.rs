@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Machine};
 use crate::config::Config;
+use crate::privacy::PrivacyStatement;
 
 /// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,9 @@ pub struct RunInfo {
     /// What identifies the feature network that the run is scored by; absent without scores, and in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_network: Option<String>,
+    /// What private training costs the clients, by number of images; empty where the training is not private.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privacy: Vec<PrivacyStatement>,
     /// Clients that attack in the simulation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attackers: Vec<String>,
@@ -167,6 +171,7 @@ pub fn at_start(
         mean_is_fedgan: config.mean_is_fedgan(),
         model_hash: None,
         feature_network: None,
+        privacy: Vec::new(),
         attackers: config.simulation.attackers(config.seed, roster.names()).iter().map(ToString::to_string).collect(),
         resumed: 0,
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

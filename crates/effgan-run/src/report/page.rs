@@ -120,7 +120,8 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         Precision::F32 => "f32",
         Precision::Bf16 => "f32, with inputs of the large matrix products rounded to bf16",
     };
-    vec![
+    let privacy = info.privacy.iter().map(|statement| ("private training", statement.line()));
+    let facts = [
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
         ("instruction set", machine.instruction_set.clone()),
@@ -130,5 +131,6 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         ("threads", info.jobs.to_string()),
         ("data set", dataset),
         ("networks", network),
-    ]
+    ];
+    facts.into_iter().chain(privacy).collect()
 }

@@ -72,6 +72,7 @@ fn info(status: Status) -> RunInfo {
         network: NetworkInfo { generator_values: 10, discriminator_values: 9 },
         mean_is_fedgan: true,
         feature_network: None,
+        privacy: Vec::new(),
         attackers: Vec::new(),
         resumed: 0,
         model_hash: Some("9f3c".into()),

@@ -1,8 +1,9 @@
 //! Private updates, compared with loops over single images.
 
 use super::*;
-use crate::gan::TrainConfig;
 use crate::gan::step::tests::named;
+use crate::gan::{GanModel, TrainConfig};
+use crate::model::{Batch, Model, Part, StepPlan, TrainingImages};
 use crate::networks::{DcganConfig, Network, NetworkConfig, NormKind, ResnetConfig, init};
 use crate::{Adam, Device, Params, Purpose, Streams};
 
@@ -263,4 +264,58 @@ fn a_private_step_without_noise_and_clipping_is_a_plain_step() {
         let (apart, moved) = (distance(&ours, &theirs), distance(&theirs, &first));
         assert!(apart < 0.02 * moved, "{name}: {apart} apart after a way of {moved}");
     }
+}
+
+/// The parameters after two steps of a client on `images` of classes `labels`, with secret numbers from a seed.
+fn trained(network: &Network, privacy: &Privacy, images: &[u8], labels: &[u8]) -> Params {
+    let model = GanModel { privacy: Some(privacy.clone()), ..GanModel::new(network.clone()) };
+    let adam = Adam { learning_rate: 1e-3, beta1: 0.5 };
+    let plan = StepPlan { adam: [("generator", adam), ("discriminator", adam)].into(), ..StepPlan::default() };
+    let start = gan(network).params().unwrap();
+    let mut trainer = model.trainer(&start, &plan, Device::cpu().unwrap()).unwrap();
+    let indices: Vec<u32> = (0..labels.len() as u32).collect();
+    let from = TrainingImages { pixels: images, labels, indices: &indices };
+    for _ in 0..2 {
+        trainer.step(Batch { from, indices: &indices[..2] }, &Streams::of_client(1, 1, "north")).unwrap();
+    }
+    trainer.into_params(Part::Averaged).unwrap()
+}
+
+fn privacy(clip: f64, noise_multiplier: f64, insecure_seed: Option<u64>) -> Privacy {
+    Privacy { clip, batch: 4, noise_multipliers: [(6, noise_multiplier)].into(), insecure_seed }
+}
+
+/// With a clip that lets nothing of an image through, two clients of different images and classes train the same networks: labels, sizes of
+/// batches and the like tell nothing either.
+#[test]
+fn nothing_but_clipped_gradients_depends_on_a_clients_images() {
+    for (name, network) in networks() {
+        let len = network.image_shape.iter().product::<usize>();
+        let train = |clip, seed: u8, labels| {
+            let images: Vec<u8> = (0..6 * len).map(|i| (i as u8).wrapping_mul(seed)).collect();
+            trained(&network, &privacy(clip, 1.0, Some(5)), &images, labels)
+        };
+        let both = |clip| [train(clip, 3, &[0, 0, 0, 1, 1, 1]), train(clip, 7, &[2, 1, 2, 2, 2, 2])];
+        // Below any factor of a gradient that a discriminator has here.
+        let [one, other] = both(1e-15);
+        assert_eq!(one, other, "{name}");
+        let [one, other] = both(1.0);
+        assert_ne!(one, other, "{name}: a client's images are learned from");
+    }
+}
+
+#[test]
+fn secret_numbers_differ_between_runs_and_those_of_a_seed_do_not() {
+    let (_, network) = networks().swap_remove(3);
+    let len = network.image_shape.iter().product::<usize>();
+    let train = |seed| trained(&network, &privacy(1.0, 1.0, seed), &vec![100; 6 * len], &[0; 6]);
+    assert_ne!(train(None), train(None));
+    assert_eq!(train(Some(1)), train(Some(1)));
+    assert_ne!(train(Some(1)), train(Some(2)));
+}
+
+#[test]
+fn noise_that_was_not_planned_for_a_client_is_an_error() {
+    let error = privacy(1.0, 1.0, None).of_client(7).unwrap_err();
+    assert_eq!(error.to_string(), "no noise is planned for a client with 7 images");
 }

@@ -23,7 +23,7 @@ use effgan_nn::{DeviceName, Precision};
 use toml::{Table, Value};
 
 use super::super::tests::QUICKSTART;
-use super::super::{Config, EvaluationConfig, FederationConfig, NetworkName, RunConfig};
+use super::super::{Config, EvaluationConfig, FederationConfig, NetworkName, PrivacyConfig, RunConfig};
 
 /// The largest whole number of a TOML file.
 const MAX: &str = "9223372036854775807";
@@ -35,7 +35,7 @@ const OUTSIDE_WHOLE: [&str; 3] = ["-1", "0", MAX];
 const OUTSIDE: [&str; 7] = ["-1.0", "0.0", HUGE, "nan", "-nan", "inf", "-inf"];
 
 /// Numbers of these that are valid all the same: key, number, and why. A key `of` a kind is meant in that kind of its table alone.
-const VALID: [(&str, &str, &str); 31] = [
+const VALID: [(&str, &str, &str); 33] = [
     ("seed", "0", "every number is a seed"),
     ("seed", MAX, "every number is a seed"),
     ("dataset.limit", MAX, "at most the number of training images"),
@@ -50,6 +50,8 @@ const VALID: [(&str, &str, &str); 31] = [
     ("partition.shards_per_client", MAX, "at most the number of images"),
     ("local.beta1", "0.0", "Adam without momentum"),
     ("local.ema", "0.0", "the raw parameters"),
+    ("privacy.insecure_seed", "0", "every number is a seed"),
+    ("privacy.insecure_seed", MAX, "every number is a seed"),
     ("algorithm.rounds of effgan", "0", "fine-tuning alone"),
     ("algorithm.mu", "0.0", "fedgan"),
     ("algorithm.server_learning_rate", HUGE, "a state that is not finite stops the run"),
@@ -109,6 +111,8 @@ fn with_every_key() -> Config {
             ema: Some(0.5),
             precision: Precision::F32,
         },
+        // Not with batch norm: see `every_kind`.
+        privacy: None,
         algorithm: AlgorithmConfig::Effgan(EffganConfig {
             rounds: 2,
             fine_tune_epochs: Some(1),
@@ -172,6 +176,8 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
             config.dataset = DatasetConfig { range, ..DatasetConfig::of(DatasetName::Npz) };
         }),
         of(&|config| (config.local.epochs, config.local.steps) = (None, Some(1))),
+        of(&|config| private(config, None, Some(1.0))),
+        of(&|config| private(config, Some(10.0), None)),
         of(&|config| {
             let AggregationConfig { kind, trim, clip, max_weight, .. } = &mut config.aggregation;
             (*kind, *trim, *clip, *max_weight) = (AggregationKind::TrimmedMean, Some(1), None, None);
@@ -195,6 +201,14 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
         })
     }));
     configs
+}
+
+/// Makes the training of `config` private.
+fn private(config: &mut Config, target_epsilon: Option<f64>, noise_multiplier: Option<f64>) {
+    let NetworkConfig::Dcgan(dcgan) = &mut config.network else { unreachable!() };
+    dcgan.norm = NormKind::Group;
+    let privacy = PrivacyConfig { target_epsilon, noise_multiplier, delta: 1e-5, clip: 1.0, insecure_seed: Some(1) };
+    config.privacy = Some(privacy);
 }
 
 fn every_partition() -> Vec<PartitionConfig> {

@@ -1,0 +1,125 @@
+//! Private training, from its config to its report.
+
+mod program;
+
+use std::fs;
+use std::path::Path;
+
+use program::{effgan, failure, json, run_tiny, stdout, tiny_config};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A tiny run with `[privacy]` and these settings.
+fn private_run(more: &[&str]) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ["network.norm=group", "local.epochs=1", "algorithm.fine_tune_epochs=2", "privacy.delta=0.001"];
+    let settings: Vec<&str> = settings.iter().chain(more).flat_map(|setting| ["--set", setting]).collect();
+    let output = run_tiny(&folder.path().join("run"), &settings);
+    assert!(output.status.success(), "{output:?}");
+    let said = stdout(&output);
+    (folder, said)
+}
+
+fn info(folder: &TempDir) -> Value {
+    json(&folder.path().join("run/run.json"))
+}
+
+#[test]
+fn a_run_says_before_it_trains_what_it_costs_each_client() {
+    let (folder, said) = private_run(&["privacy.noise_multiplier=1.5"]);
+    let (info, report) = (info(&folder), fs::read_to_string(folder.path().join("run/report.html")).unwrap());
+    let statements = info["privacy"].as_array().unwrap();
+    assert_eq!(statements.iter().map(|of| of["clients"].as_u64().unwrap()).sum::<u64>(), 3);
+    let first_round = said.find("round 1").unwrap();
+    for statement in statements {
+        let number = |key: &str| statement[key].as_f64().unwrap();
+        // Two rounds of an epoch and two epochs of fine-tuning, in batches of 16.
+        assert_eq!(number("updates"), 4.0 * (number("images") / 16.0).ceil(), "{statement}");
+        assert_eq!(number("sample_rate"), 16.0 / number("images"), "{statement}");
+        let line =
+            format!("with {} images ({}; one image", number("images"), statement["accountant"].as_str().unwrap());
+        assert!(said.find(&line).is_some_and(|at| at < first_round), "{line} is not in {said}");
+        let (rate, updates) = (number("sample_rate").to_string(), number("updates").to_string());
+        let settings = ["--noise-multiplier", "1.5", "--sample-rate", &rate, "--steps", &updates, "--delta", "0.001"];
+        let told = effgan(&[&["privacy", "epsilon", "--json"], &settings[..]].concat());
+        let told: Value = serde_json::from_str(&stdout(&told)).unwrap();
+        assert_eq!(told["epsilon"], statement["epsilon"]);
+    }
+    assert!(report.contains("private training") && report.contains("one image added or removed"));
+}
+
+#[test]
+fn a_target_is_never_exceeded() {
+    let (folder, _) = private_run(&["privacy.target_epsilon=3.0"]);
+    for statement in info(&folder)["privacy"].as_array().unwrap() {
+        let epsilon = statement["epsilon"].as_f64().unwrap();
+        assert!(epsilon <= 3.0 && epsilon > 2.99, "{statement}");
+    }
+}
+
+/// The server knows the run's seed.
+#[test]
+fn samples_and_noise_do_not_follow_from_the_seed_unless_a_test_asks_for_it() {
+    let hash = |more: &[&str]| {
+        let (folder, said) = private_run(more);
+        let hash = info(&folder)["model_hash"].as_str().unwrap().to_owned();
+        (hash, said, fs::read_to_string(folder.path().join("run/report.html")).unwrap())
+    };
+    let secret = ["privacy.noise_multiplier=1.0"];
+    assert_ne!(hash(&secret).0, hash(&secret).0);
+    let insecure = |seed| ["privacy.noise_multiplier=1.0", seed];
+    let (first, said, report) = hash(&insecure("privacy.insecure_seed=7"));
+    assert_eq!(first, hash(&insecure("privacy.insecure_seed=7")).0);
+    assert_ne!(first, hash(&insecure("privacy.insecure_seed=8")).0);
+    assert!(said.contains("privacy: NONE"), "{said}");
+    assert!(report.contains("privacy: NONE"));
+}
+
+#[test]
+fn what_cannot_be_private_is_refused_with_the_reason() {
+    let refused = |settings: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let args: Vec<&str> = settings.collect();
+        let (code, line) = failure(&effgan(&[&["run", &tiny_config(), "--out", "/nowhere/run"], &args[..]].concat()));
+        assert_eq!(code, Some(2), "{line}");
+        line
+    };
+    let noise = "privacy.noise_multiplier=1.0";
+    for (settings, reason) in [
+        (&[noise][..], "network.norm = \"batch\" mixes the images of a batch in the discriminator"),
+        (&[noise, "network.norm=none"], "privacy.delta = 0.1 must be below 1/n for a client with n ="),
+        (&["network.norm=none", "privacy.clip=1.0"], "needs either target_epsilon or noise_multiplier"),
+        (
+            &["network.norm=none", noise, "privacy.target_epsilon=1.0"],
+            "needs either target_epsilon or noise_multiplier",
+        ),
+        (&["network.norm=none", noise, "local.precision=bf16"], "local.precision must be f32 with [privacy]"),
+        (
+            &["network.norm=none", noise, "algorithm={ kind = \"md-gan\", rounds = 1 }"],
+            "algorithm.kind = \"md-gan\" sends gradients and discriminators that no noise hides",
+        ),
+        (&["network.norm=none", "privacy.target_epsilon=1e-9"], "target epsilon 1e-9 cannot be reached"),
+    ] {
+        let delta = if reason.contains("privacy.delta") { "privacy.delta=0.1" } else { "privacy.delta=0.001" };
+        let line = refused(&[settings, &[delta]].concat());
+        assert!(line.contains(reason), "{settings:?}: {line}");
+    }
+}
+
+/// Sites do not keep account of ε yet.
+#[test]
+fn a_federation_is_not_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("private.toml");
+    let text = fs::read_to_string(tiny_config()).unwrap();
+    let text = text.replace("base_channels = 8", "base_channels = 8\nnorm = \"none\"");
+    fs::write(&config, format!("{text}\n[privacy]\nnoise_multiplier = 1.0\n")).unwrap();
+    let out = folder.path().join("federation");
+    let (code, line) = failure(&effgan(&["federation", "init", text_of(&config), "--out", text_of(&out)]));
+    assert_eq!(code, Some(2));
+    assert!(line.contains("[privacy] is not yet for a federation"), "{line}");
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

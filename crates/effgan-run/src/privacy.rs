@@ -1,0 +1,125 @@
+//! What private training costs, before it begins: the noise and ε of each client.
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+use effgan_fl::{Algorithm, Roster, planned_steps};
+use effgan_nn::gan::Privacy;
+use effgan_privacy::{Composition, SampledGaussian, epsilon, noise_multiplier};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, PrivacyConfig};
+use crate::failure::{Failure, Result};
+use crate::units::{count, three_digits};
+
+/// What a run costs all clients that have one number of images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyStatement {
+    /// Number of these clients.
+    pub clients: u64,
+    /// n, the number of images of each.
+    pub images: u64,
+    /// q = B/n: the probability with which an update sees an image.
+    pub sample_rate: f64,
+    /// σ: the noise's standard deviation in units of the clip.
+    pub noise_multiplier: f64,
+    /// Updates of the discriminator in the whole run.
+    pub updates: u64,
+    /// δ of `epsilon`.
+    pub delta: f64,
+    /// ε, for one image that is added or removed.
+    pub epsilon: f64,
+    /// The accountant that found ε, `rdp` or `pld`.
+    pub accountant: String,
+    /// Whether samples and noise can be repeated from the config: then nothing is private, whatever ε is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+}
+
+impl PrivacyStatement {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let Self { clients, images, sample_rate, noise_multiplier, updates, delta, epsilon, accountant, insecure } =
+            self;
+        let who = if *clients == 1 { "a client".to_owned() } else { format!("each of {clients} clients") };
+        let line = format!(
+            "privacy: ε = {} at δ = {delta:e} for {who} with {} images ({accountant}; one image added or removed): {} updates with σ = \
+             {noise_multiplier}, in each an image with probability {}",
+            three_digits(*epsilon),
+            count(*images),
+            count(*updates),
+            three_digits(*sample_rate)
+        );
+        if *insecure {
+            return "privacy: NONE, since privacy.insecure_seed makes samples and noise repeatable; remove it".into();
+        }
+        line
+    }
+}
+
+/// The statements of a run in which `algorithm` trains the clients of `roster`, by number of images; none without `[privacy]`.
+///
+/// A client takes part in the rounds whose cohort it is in, and the server's seed draws the cohorts: they are no secret, and make
+/// nothing more private.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when δ is not below 1/n for a client, or no noise is enough for the target.
+pub(crate) fn statements(config: &Config, algorithm: &dyn Algorithm, roster: &Roster) -> Result<Vec<PrivacyStatement>> {
+    let Some(privacy) = &config.privacy else { return Ok(Vec::new()) };
+    // Clients with equally many images may be drawn for different numbers of rounds: the most of them counts.
+    let mut updates = BTreeMap::<u64, (u64, u64)>::new();
+    let steps = planned_steps(algorithm, roster, config.seed);
+    for (&images, steps) in roster.num_examples().iter().zip(steps) {
+        let (clients, most) = updates.entry(images).or_default();
+        *clients += 1;
+        *most = (*most).max(steps * config.local.discriminator_steps as u64);
+    }
+    let statement = |(images, (clients, updates))| statement(config, privacy, images, clients, updates);
+    updates.into_iter().map(statement).collect()
+}
+
+fn statement(
+    config: &Config,
+    privacy: &PrivacyConfig,
+    images: u64,
+    clients: u64,
+    updates: u64,
+) -> Result<PrivacyStatement> {
+    let wrong = |line: String| Failure::usage(anyhow!(line));
+    let delta = privacy.delta;
+    if delta >= 1.0 / images as f64 {
+        return Err(wrong(format!(
+            "privacy.delta = {delta:?} must be below 1/n for a client with n = {images} images: otherwise giving away one of them at \
+             random would count as private"
+        )));
+    }
+    let sample_rate = (config.local.batch_size as f64 / images as f64).min(1.0);
+    let noise_multiplier = match (privacy.noise_multiplier, privacy.target_epsilon) {
+        (Some(sigma), _) => sigma,
+        (None, target) => noise_multiplier(target.unwrap_or_default(), delta, sample_rate, updates)
+            .map_err(|error| wrong(format!("[privacy] for a client with {images} images: {error}")))?,
+    };
+    let cost = || {
+        let updates = Composition::of(SampledGaussian::new(noise_multiplier, sample_rate)?, updates)?;
+        epsilon(&updates, delta)
+    };
+    let cost = cost().map_err(|error| wrong(format!("[privacy] for a client with {images} images: {error}")))?;
+    Ok(PrivacyStatement {
+        clients,
+        images,
+        sample_rate,
+        noise_multiplier,
+        updates,
+        delta,
+        epsilon: cost.value,
+        accountant: cost.accountant.name().into(),
+        insecure: privacy.insecure_seed.is_some(),
+    })
+}
+
+/// The private training that costs what `statements` say.
+pub(crate) fn training(config: &Config, statements: &[PrivacyStatement]) -> Option<Privacy> {
+    let PrivacyConfig { clip, insecure_seed, .. } = *config.privacy.as_ref()?;
+    let noise_multipliers = statements.iter().map(|of| (of.images, of.noise_multiplier)).collect();
+    Some(Privacy { clip, batch: config.local.batch_size, noise_multipliers, insecure_seed })
+}
