@@ -7,7 +7,7 @@ use crate::error::{PrivacyError, Result};
 /// deviation σC.
 ///
 /// A record that is added or removed changes the outcome from Q = N(0, σ²) to P = (1 − q) N(0, σ²) + q N(1, σ²), or back, in units of C
-/// and along the record's own direction: no other change of one record reveals more (section 3.1 there).
+/// and along the record's own direction: no other change of one record reveals more (theorem 4 there).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampledGaussian {
     noise_multiplier: f64,

@@ -11,7 +11,7 @@ use crate::mechanism::SampledGaussian;
 
 /// The orders of Opacus 1.6, whose ε this accountant therefore reproduces: 1.1 to 10.9 by tenths, and 12 to 63.
 ///
-/// Larger orders would lower ε only where it is below about 0.3, and there the other accountant finds less than any order does.
+/// Larger orders would lower ε only where it is below about 0.4, and there the other accountant finds less than any order does.
 fn orders() -> impl Iterator<Item = f64> {
     (11..=109).map(|tenths| f64::from(tenths) / 10.0).chain((12..=63).map(f64::from))
 }
@@ -33,7 +33,7 @@ fn epsilon_of_order(divergence: f64, order: f64, delta: f64) -> f64 {
 /// Rényi divergence of `order` α > 1 between the outcomes with and without a record, the larger of both directions, ≥ 0.
 ///
 /// Sums of it over trainings whose settings followed earlier outcomes still bound what all of them reveal, as long as the order was fixed
-/// before (Feldman, Zrnic 2021, arXiv:2008.11193, theorem 3.1).
+/// before (Feldman, Zrnic 2021, arXiv:2008.11193).
 ///
 /// # Panics
 /// If the order is not above 1 and finite.
@@ -53,7 +53,7 @@ fn log_moment(step: &SampledGaussian, order: f64) -> f64 {
     if log_excess > 40.0 { log_excess } else { log_excess.exp().ln_1p() }
 }
 
-/// ln(A − 1) of an integer order, by equation 5 there: A = Σᵢ C(α, i) (1 − q)^(α − i) q^i exp((i² − i) / 2σ²). The same sum without the
+/// ln(A − 1) of an integer order, by section 3.3 there: A = Σᵢ C(α, i) (1 − q)^(α − i) q^i exp((i² − i) / 2σ²). The same sum without the
 /// last factor is 1.
 fn log_excess_sum(step: &SampledGaussian, order: f64) -> f64 {
     let (q, sigma) = (step.sample_rate(), step.noise_multiplier());
@@ -123,7 +123,7 @@ mod tests {
         SampledGaussian::new(sigma, q).unwrap()
     }
 
-    /// The sum of equation 5 and the integral are two computations of one number.
+    /// The sum and the integral are two computations of one number.
     #[test]
     fn the_integral_is_the_sum_at_integer_orders() {
         for (sigma, q) in [(0.05, 0.1), (0.1, 1e-9), (0.3, 1e-5), (0.3, 0.5), (1.0, 0.999), (1.5, 0.04), (1e4, 1e-7)] {
