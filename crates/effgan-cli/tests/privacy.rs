@@ -3,7 +3,6 @@
 mod program;
 
 use std::fs;
-use std::path::Path;
 
 use program::{effgan, failure, json, run_tiny, stdout, tiny_config};
 use serde_json::Value;
@@ -98,28 +97,9 @@ fn what_cannot_be_private_is_refused_with_the_reason() {
             &["network.norm=none", noise, "algorithm={ kind = \"md-gan\", rounds = 1 }"],
             "algorithm.kind = \"md-gan\" sends gradients and discriminators that no noise hides",
         ),
-        (&["network.norm=none", "privacy.target_epsilon=1e-9"], "target epsilon 1e-9 cannot be reached"),
     ] {
         let delta = if reason.contains("privacy.delta") { "privacy.delta=0.1" } else { "privacy.delta=0.001" };
         let line = refused(&[settings, &[delta]].concat());
         assert!(line.contains(reason), "{settings:?}: {line}");
     }
-}
-
-/// Sites do not keep account of ε yet.
-#[test]
-fn a_federation_is_not_private() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("private.toml");
-    let text = fs::read_to_string(tiny_config()).unwrap();
-    let text = text.replace("base_channels = 8", "base_channels = 8\nnorm = \"none\"");
-    fs::write(&config, format!("{text}\n[privacy]\nnoise_multiplier = 1.0\n")).unwrap();
-    let out = folder.path().join("federation");
-    let (code, line) = failure(&effgan(&["federation", "init", text_of(&config), "--out", text_of(&out)]));
-    assert_eq!(code, Some(2));
-    assert!(line.contains("[privacy] is not yet for a federation"), "{line}");
-}
-
-fn text_of(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

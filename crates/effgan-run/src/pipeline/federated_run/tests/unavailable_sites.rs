@@ -65,6 +65,10 @@ fn a_config_that_no_federation_can_run_is_refused_before_any_site_is_asked() {
         (central, "algorithm.kind = \"central\" trains on all images in one place"),
         (config(&["simulation.dropout=0.5"]), "[simulation] describes simulated dropouts and attackers"),
         (
+            config(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]),
+            "[privacy] is not yet for a federation, whose sites do not keep account of ε",
+        ),
+        (
             of_folders(&["aggregation.min_clients=3"]),
             "aggregation.min_clients = 3 must be at most 2, the number of clients",
         ),
