@@ -25,15 +25,23 @@ fn info(folder: &TempDir) -> Value {
 
 #[test]
 fn a_run_says_before_it_trains_what_it_costs_each_client() {
-    let (folder, said) = private_run(&["privacy.noise_multiplier=1.5"]);
+    for updates_per_step in [1.0, 2.0] {
+        says_what_it_costs(updates_per_step);
+    }
+}
+
+fn says_what_it_costs(updates_per_step: f64) {
+    let steps = format!("local.discriminator_steps={updates_per_step}");
+    let (folder, said) = private_run(&["privacy.noise_multiplier=1.5", &steps]);
     let (info, report) = (info(&folder), fs::read_to_string(folder.path().join("run/report.html")).unwrap());
     let statements = info["privacy"].as_array().unwrap();
     assert_eq!(statements.iter().map(|of| of["clients"].as_u64().unwrap()).sum::<u64>(), 3);
     let first_round = said.find("round 1").unwrap();
     for statement in statements {
         let number = |key: &str| statement[key].as_f64().unwrap();
-        // Two rounds of an epoch and two epochs of fine-tuning, in batches of 16.
-        assert_eq!(number("updates"), 4.0 * (number("images") / 16.0).ceil(), "{statement}");
+        // Two rounds of an epoch and two epochs of fine-tuning, in batches of 16; all updates of a step count.
+        let updates = 4.0 * (number("images") / (16.0 * updates_per_step)).ceil() * updates_per_step;
+        assert_eq!(number("updates"), updates, "{statement}");
         assert_eq!(number("sample_rate"), 16.0 / number("images"), "{statement}");
         let line =
             format!("with {} images ({}; one image", number("images"), statement["accountant"].as_str().unwrap());
@@ -87,11 +95,8 @@ fn what_cannot_be_private_is_refused_with_the_reason() {
     for (settings, reason) in [
         (&[noise][..], "network.norm = \"batch\" mixes the images of a batch in the discriminator"),
         (&[noise, "network.norm=none"], "privacy.delta = 0.1 must be below 1/n for a client with n ="),
-        (&["network.norm=none", "privacy.clip=1.0"], "needs either target_epsilon or noise_multiplier"),
-        (
-            &["network.norm=none", noise, "privacy.target_epsilon=1.0"],
-            "needs either target_epsilon or noise_multiplier",
-        ),
+        (&["network.norm=none", "privacy.clip=1.0"], "[privacy] missing key `target_epsilon`"),
+        (&["network.norm=none", noise, "privacy.target_epsilon=1.0"], "are both set; remove one"),
         (&["network.norm=none", noise, "local.precision=bf16"], "local.precision must be f32 with [privacy]"),
         (
             &["network.norm=none", noise, "algorithm={ kind = \"md-gan\", rounds = 1 }"],

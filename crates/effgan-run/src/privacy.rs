@@ -45,7 +45,7 @@ impl PrivacyStatement {
         let line = format!(
             "privacy: ε = {} at δ = {delta:e} for {who} with {} images ({accountant}; one image added or removed): {} updates with σ = \
              {noise_multiplier}, in each an image with probability {}",
-            three_digits(*epsilon),
+            rounded_up(*epsilon),
             count(*images),
             count(*updates),
             three_digits(*sample_rate)
@@ -55,6 +55,11 @@ impl PrivacyStatement {
         }
         line
     }
+}
+
+/// Three decimals, at least the value: what is stated is a bound.
+fn rounded_up(epsilon: f64) -> String {
+    format!("{:.3}", (1000.0 * epsilon).ceil() / 1000.0)
 }
 
 /// The statements of a run in which `algorithm` trains the clients of `roster`, by number of images; none without `[privacy]`.

@@ -20,6 +20,7 @@ use rand_distr::StandardNormal;
 
 use super::{Gan, PendingLosses};
 use crate::fused::{ClippedSum, Examples};
+use crate::model::TrainingImages;
 use crate::networks::{Labels, Mode, labels_tensor};
 use crate::{NnError, Purpose, Result, Streams};
 
@@ -49,6 +50,24 @@ impl Privacy {
             return Err(NnError::Config(format!("no noise is planned for a client with {num_examples} images")));
         };
         Ok(DpSgd { clip: self.clip, noise_multiplier, batch: self.batch.min(num_examples) })
+    }
+
+    /// The real images of each of a step's `updates`: Poisson samples of all of a client's images.
+    ///
+    /// # Errors
+    /// As [`of_client`](Self::of_client).
+    pub(super) fn samples(
+        &self,
+        from: &TrainingImages<'_>,
+        updates: usize,
+        rng: &mut SecretRng,
+    ) -> Result<Vec<RealImages>> {
+        let rate = self.of_client(from.indices.len())?.batch as f64 / from.indices.len() as f64;
+        let sample = |_| {
+            let sample = rng.poisson_sample(from.indices, rate);
+            RealImages { images: from.values(&sample), labels: from.labels_of(&sample) }
+        };
+        Ok((0..updates).map(sample).collect())
     }
 
     /// The secret numbers of a step.

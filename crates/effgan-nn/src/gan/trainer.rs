@@ -3,7 +3,7 @@
 use super::kept_images::KeptImages;
 use rand::RngExt;
 
-use super::{Ema, GENERATOR, Gan, PendingLosses, Privacy, RealImages};
+use super::{Ema, GENERATOR, Gan, PendingLosses, Privacy};
 use crate::model::{Batch, Part, Trainer, TrainingImages};
 use crate::{Params, Purpose, Result, Streams};
 
@@ -61,14 +61,8 @@ impl GanTrainer {
     ) -> Result<(Gan, PendingLosses)> {
         let dp = privacy.of_client(from.indices.len())?;
         let mut rng = privacy.randomness(streams, self.steps)?;
-        let rate = dp.batch as f64 / from.indices.len() as f64;
         let updates = self.gan().discriminator_steps();
-        let real: Vec<RealImages> = (0..updates)
-            .map(|_| {
-                let sample = rng.poisson_sample(from.indices, rate);
-                RealImages { images: from.values(&sample), labels: from.labels_of(&sample) }
-            })
-            .collect();
+        let real = privacy.samples(from, updates, &mut rng)?;
         let n = updates * dp.batch;
         let (z, labels) = (self.latent(n, streams), self.fake_classes(n, streams));
         self.take_gan().private_step(&real, z, &labels, &dp, &mut rng)

@@ -61,7 +61,7 @@ impl Config {
     fn check_fit(&self, size: usize, channels: usize) -> Result<()> {
         // The data tell the number of classes, which does not matter to the fit.
         let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
-        self.model([channels, size, size], num_classes).map(drop)
+        self.model_without_noise([channels, size, size], num_classes).map(drop)
     }
 
     /// Checks network and classes against the images, as far as the `[dataset]` table tells what these are like. The rest is checked once

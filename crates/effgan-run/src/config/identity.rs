@@ -15,7 +15,7 @@ impl Config {
     /// SHA-256, as hex, of everything that the bits of a run's rounds depend on.
     ///
     /// A resumed run may change what is left out: the name, where the images and a feature network lie, the memory to read them and whether they are cached, the number of
-    /// rounds (unless the learning rate depends on it), what happens to clients that fail, send too large values or are
+    /// rounds (unless the learning rate or the noise depends on it), what happens to clients that fail, send too large values or are
     /// absent and to members that are flagged or too large, which checkpoints are kept, and the device.
     pub fn identity(&self) -> String {
         params::sha256(self.what_is_fixed().to_toml().as_bytes())
@@ -61,18 +61,25 @@ impl Config {
             min_clients,
             ..config.aggregation
         };
-        if !config.local.decay.depends_on_the_length() {
+        if !config.is_of_fixed_length() {
             config.algorithm = config.algorithm.of_any_length();
         }
         config
+    }
+
+    /// Whether the first rounds of a longer run would be others: where the learning rate decays over its length, and where the training is
+    /// private. Its noise may follow from the number of its updates, and what it costs is said of all of them: more rounds, and another
+    /// fine-tuning after them, would cost more than was said.
+    fn is_of_fixed_length(&self) -> bool {
+        self.local.decay.depends_on_the_length() || self.privacy.is_some()
     }
 
     /// Like [`identity`](Self::identity), but equal for `effgan` and `fedgan` where their rounds are the same, and another one where the
     /// images or the feature network lie elsewhere, or the device differs: to a sweep they are others, though a single run may have been moved.
     pub fn identity_of_rounds(&self) -> String {
         let algorithm = match &self.algorithm {
-            // A learning rate that decays over the length of the run differs between the two: their lengths differ.
-            algorithm if self.local.decay.depends_on_the_length() => algorithm.clone(),
+            // Their lengths differ.
+            algorithm if self.is_of_fixed_length() => algorithm.clone(),
             algorithm => algorithm.rounds_alone(),
         };
         let rounds = Self { algorithm, ..self.clone() }.identity();
@@ -164,6 +171,21 @@ mod tests {
             );
         }
         assert_eq!(reset, MAY_CHANGE.iter().map(ToString::to_string).collect());
+    }
+
+    /// What a private run costs is said before it begins.
+    #[test]
+    fn a_private_run_is_not_extended_and_shares_no_rounds_with_another() {
+        let private = |more: &[&str]| {
+            let settings = ["network.norm=group", "privacy={ target_epsilon = 10.0 }"];
+            quickstart(&[&settings, more].concat()).unwrap()
+        };
+        let longer = private(&["algorithm.rounds=9"]);
+        assert_eq!(private(&[]).fixed_keys_that_differ(&longer), ["algorithm.rounds from 2 to 9"]);
+        assert_ne!(private(&[]).identity(), longer.identity());
+        let fedgan = private(&[r#"algorithm={ kind = "fedgan", rounds = 2 }"#]);
+        assert_ne!(private(&[]).identity_of_rounds(), fedgan.identity_of_rounds());
+        assert_eq!(private(&[]).identity(), private(&["checkpoint.keep=7"]).identity());
     }
 
     #[test]

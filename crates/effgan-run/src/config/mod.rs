@@ -145,8 +145,18 @@ impl Config {
     /// The model that the run trains on images of `image_shape` in `num_classes` classes.
     ///
     /// # Errors
-    /// A network that does not fit such images.
+    /// A network that does not fit such images; `[privacy]`, whose noise only [`pipeline::run`](crate::pipeline::run) plans: whatever else
+    /// trains would train plainly.
     pub fn model(&self, image_shape: [usize; 3], num_classes: usize) -> Result<GanModel> {
+        if self.privacy.is_some() {
+            let line = "[privacy] is for effgan run alone, which plans its noise; remove it";
+            return Err(Failure::usage(anyhow!(line)));
+        }
+        self.model_without_noise(image_shape, num_classes)
+    }
+
+    /// As [`model`](Self::model), also of a private run, whose noise is still to be planned.
+    pub(crate) fn model_without_noise(&self, image_shape: [usize; 3], num_classes: usize) -> Result<GanModel> {
         Ok(self.local.gan(Network::of_classes(self.network.clone(), image_shape, num_classes)?))
     }
 
@@ -222,6 +232,14 @@ pub(crate) mod tests {
     /// The quick start's model.
     pub(crate) fn model() -> GanModel {
         quickstart(&[]).unwrap().model([1, 28, 28], 10).unwrap()
+    }
+
+    /// Steps in Python, a site and a benchmark build a model of their own.
+    #[test]
+    fn nothing_but_a_run_trains_a_private_config_which_would_then_be_plain() {
+        let private = quickstart(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]).unwrap();
+        let line = private.model([1, 28, 28], 10).unwrap_err().line();
+        assert_eq!(line, "[privacy] is for effgan run alone, which plans its noise; remove it");
     }
 
     /// All files below `configs/`.

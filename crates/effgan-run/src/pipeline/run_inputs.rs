@@ -110,7 +110,7 @@ fn method(
     let build = |model: &Arc<GanModel>| {
         config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)
     };
-    let mut model = Arc::new(config.model(image_shape, num_classes)?);
+    let mut model = Arc::new(config.model_without_noise(image_shape, num_classes)?);
     let mut algorithm = build(&model)?;
     config.check_clients(roster.names().len())?;
     for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {

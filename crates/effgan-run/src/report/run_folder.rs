@@ -142,7 +142,7 @@ impl Folder {
     /// Keys of the losses of the config's model; none where the config is missing or not valid.
     fn losses_of_model(&self) -> BTreeSet<String> {
         let dataset = &self.info.dataset;
-        let model = |config: &Config| config.model(dataset.image_shape, dataset.num_classes).ok();
+        let model = |config: &Config| config.model_without_noise(dataset.image_shape, dataset.num_classes).ok();
         let model = self.settings.as_ref().and_then(model);
         model.map_or_else(BTreeSet::new, |model| model.losses().iter().map(|name| name.key.to_owned()).collect())
     }

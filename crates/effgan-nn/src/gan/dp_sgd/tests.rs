@@ -314,6 +314,49 @@ fn secret_numbers_differ_between_runs_and_those_of_a_seed_do_not() {
     assert_ne!(train(Some(1)), train(Some(2)));
 }
 
+/// With the same images and numbers, an update differs from one without noise by noise of σC/B in every value, whether its sample is empty
+/// or not. (The gradient of a spectral norm's weight is the noise times a matrix: it is tested where there is none.)
+#[test]
+fn every_update_has_its_noise() {
+    let clip = 0.5;
+    for (name, network) in networks().into_iter().take(4) {
+        let gan = gan(&network);
+        let fake = Tensor::zeros_like(&gan.images_on_device(real(&network, 4).images));
+        let labels = network.num_classes.map(|classes| labels_tensor(&[0; 4], 4, classes, &gan.on));
+        for sample in [RealImages::default(), real(&network, 3)] {
+            let update = |noise_multiplier| {
+                let dp = DpSgd { clip, noise_multiplier, batch: 4 };
+                let rng = &mut SecretRng::from_system().unwrap();
+                let (_, grads) = gan.private_pass(&sample, fake.clone(), labels.as_ref(), &dp, rng).unwrap();
+                let found = named(&grads, &gan.discriminator, &network.discriminator_tensors(), gan.on.device);
+                found.iter().flat_map(|(_, array)| array.values().to_vec()).collect::<Vec<f32>>()
+            };
+            let (noisy, without) = (update(3.0), update(0.0));
+            let noise: Vec<f32> = noisy.iter().zip(&without).map(|(a, b)| a - b).collect();
+            let deviation = norm(&noise) / (noise.len() as f64).sqrt();
+            // Six standard errors of a standard deviation.
+            let bound = 6.0 / (2.0 * noise.len() as f64).sqrt();
+            assert!((deviation / (3.0 * clip / 4.0) - 1.0).abs() < bound, "{name}: {deviation}");
+        }
+    }
+}
+
+#[test]
+fn a_trainer_draws_samples_of_varying_size_whose_mean_is_the_batch() {
+    let (pixels, labels) = (vec![9; 6], vec![0; 6]);
+    let indices: Vec<u32> = (0..6).collect();
+    let from = TrainingImages { pixels: &pixels, labels: &labels, indices: &indices };
+    let mut rng = SecretRng::from_system().unwrap();
+    let samples = privacy(1.0, 1.0, None).samples(&from, 10_000, &mut rng).unwrap();
+    let sizes: Vec<f64> = samples.iter().map(|sample| sample.labels.len() as f64).collect();
+    let mean = sizes.iter().sum::<f64>() / sizes.len() as f64;
+    let variance = sizes.iter().map(|size| (size - mean).powi(2)).sum::<f64>() / sizes.len() as f64;
+    // A binomial of 6 with the probability 4/6; six standard errors of its mean, and some of its variance.
+    assert!((mean - 4.0).abs() < 6.0 * (4.0_f64 / 3.0 / 10_000.0).sqrt(), "{mean}");
+    assert!((variance / (4.0 / 3.0) - 1.0).abs() < 0.1, "{variance}");
+    assert!(samples.iter().all(|sample| sample.images.len() == sample.labels.len()));
+}
+
 #[test]
 fn noise_that_was_not_planned_for_a_client_is_an_error() {
     let error = privacy(1.0, 1.0, None).of_client(7).unwrap_err();
