@@ -57,6 +57,30 @@ impl PrivacyStatement {
     }
 }
 
+/// Lines for people: one for each of a few statements, one for all of many.
+pub(crate) fn lines(statements: &[PrivacyStatement]) -> Vec<String> {
+    if statements.len() <= MAX_LINES || statements.iter().any(|statement| statement.insecure) {
+        let mut lines: Vec<String> = statements.iter().map(PrivacyStatement::line).collect();
+        lines.dedup();
+        return lines;
+    }
+    let range = |of: &dyn Fn(&PrivacyStatement) -> f64| {
+        let values = statements.iter().map(of);
+        (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max))
+    };
+    let (clients, (least, most)) = (statements.iter().map(|of| of.clients).sum::<u64>(), range(&|of| of.epsilon));
+    let ((least_noise, most_noise), delta) = (range(&|of| of.noise_multiplier), statements[0].delta);
+    vec![format!(
+        "privacy: ε from {} to {} at δ = {delta:e} for {clients} clients (one image added or removed), with σ from {least_noise} to \
+         {most_noise}; run.json says it of each number of images",
+        rounded_up(least),
+        rounded_up(most)
+    )]
+}
+
+/// Statements that are printed one by one.
+const MAX_LINES: usize = 3;
+
 /// Three decimals, at least the value: what is stated is a bound.
 fn rounded_up(epsilon: f64) -> String {
     format!("{:.3}", (1000.0 * epsilon).ceil() / 1000.0)
@@ -127,4 +151,45 @@ pub(crate) fn training(config: &Config, statements: &[PrivacyStatement]) -> Opti
     let PrivacyConfig { clip, insecure_seed, .. } = *config.privacy.as_ref()?;
     let noise_multipliers = statements.iter().map(|of| (of.images, of.noise_multiplier)).collect();
     Some(Privacy { clip, batch: config.local.batch_size, noise_multipliers, insecure_seed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(images: u64, epsilon: f64, insecure: bool) -> PrivacyStatement {
+        let (noise_multiplier, accountant) = (images as f64, "pld".into());
+        let (clients, sample_rate, updates, delta) = (2, 0.5, 10, 1e-5);
+        PrivacyStatement {
+            clients,
+            images,
+            sample_rate,
+            noise_multiplier,
+            updates,
+            delta,
+            epsilon,
+            accountant,
+            insecure,
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_never_below_the_bound() {
+        assert_eq!([7.3241, 0.0004, 2.0, 9.999_97].map(rounded_up), ["7.325", "0.001", "2.000", "10.000"]);
+    }
+
+    #[test]
+    fn many_statements_are_one_line_and_an_insecure_one_is_never_hidden() {
+        let few = [statement(100, 1.0, false), statement(200, 2.0, false)];
+        assert_eq!(lines(&few).len(), 2);
+        let mut many: Vec<_> = (1..=9).map(|n| statement(n, n as f64, false)).collect();
+        let line = "privacy: ε from 1.000 to 9.000 at δ = 1e-5 for 18 clients (one image added or removed), with σ from 1 to 9; run.json \
+                    says it of each number of images";
+        assert_eq!(lines(&many), [line]);
+        for statement in &mut many {
+            statement.insecure = true;
+        }
+        assert_eq!(lines(&many), [many[0].line()]);
+        assert!(many[0].line().starts_with("privacy: NONE"));
+    }
 }

@@ -57,6 +57,18 @@ impl Config {
         Ok(())
     }
 
+    /// Checks that there is no `[privacy]`: sites do not keep account of ε yet, and whatever else builds a model would train plainly.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the table.
+    pub(crate) fn check_plain(&self) -> Result<()> {
+        if self.privacy.is_none() {
+            return Ok(());
+        }
+        let line = "[privacy] is for effgan run and effgan sweep alone, which plan its noise; remove it";
+        Err(usage(line.into()))
+    }
+
     /// Checks that the network fits images of `size` pixels per side and `channels`.
     fn check_fit(&self, size: usize, channels: usize) -> Result<()> {
         // The data tell the number of classes, which does not matter to the fit.
@@ -113,10 +125,7 @@ impl Config {
                         are; choose another algorithm, or use effgan run";
             return Err(usage(line.into()));
         }
-        if self.privacy.is_some() {
-            let line = "[privacy] is not yet for a federation, whose sites do not keep account of ε; remove it, or use effgan run";
-            return Err(usage(line.into()));
-        }
+        self.check_plain()?;
         self.check_images()?;
         self.check_classes()?;
         // Without a list of them, the number of sites is known once all are connected.

@@ -70,7 +70,7 @@ impl Config {
     /// Whether the first rounds of a longer run would be others: where the learning rate decays over its length, and where the training is
     /// private. Its noise may follow from the number of its updates, and what it costs is said of all of them: more rounds, and another
     /// fine-tuning after them, would cost more than was said.
-    fn is_of_fixed_length(&self) -> bool {
+    pub(crate) fn is_of_fixed_length(&self) -> bool {
         self.local.decay.depends_on_the_length() || self.privacy.is_some()
     }
 

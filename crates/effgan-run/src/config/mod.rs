@@ -148,10 +148,7 @@ impl Config {
     /// A network that does not fit such images; `[privacy]`, whose noise only [`pipeline::run`](crate::pipeline::run) plans: whatever else
     /// trains would train plainly.
     pub fn model(&self, image_shape: [usize; 3], num_classes: usize) -> Result<GanModel> {
-        if self.privacy.is_some() {
-            let line = "[privacy] is for effgan run alone, which plans its noise; remove it";
-            return Err(Failure::usage(anyhow!(line)));
-        }
+        self.check_plain()?;
         self.model_without_noise(image_shape, num_classes)
     }
 
@@ -239,7 +236,7 @@ pub(crate) mod tests {
     fn nothing_but_a_run_trains_a_private_config_which_would_then_be_plain() {
         let private = quickstart(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]).unwrap();
         let line = private.model([1, 28, 28], 10).unwrap_err().line();
-        assert_eq!(line, "[privacy] is for effgan run alone, which plans its noise; remove it");
+        assert_eq!(line, "[privacy] is for effgan run and effgan sweep alone, which plan its noise; remove it");
     }
 
     /// All files below `configs/`.

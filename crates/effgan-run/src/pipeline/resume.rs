@@ -40,9 +40,9 @@ pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && settings.is_empty() {
-        execution
-            .progress
-            .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
+        let extended = "; --set algorithm.rounds=… extends it by more rounds";
+        let how = if config.is_of_fixed_length() { "" } else { extended };
+        execution.progress.line(&format!("{} is done{how}", path.display()));
         return Ok(());
     }
     check_arithmetic(path, &earlier)?;

@@ -48,9 +48,10 @@ impl RunInputs {
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
         let (device, jobs, Execution { progress, stop, .. }) = (config.device()?, execution.jobs(), execution);
         let roster = data.roster(config.federation.max_examples);
-        let Method { model, algorithm, privacy } = method(config, data.image_shape_and_classes(), &roster, device)?;
-        for statement in &privacy {
-            progress.line(&statement.line());
+        let Method { model, algorithm, privacy: statements } =
+            method(config, data.image_shape_and_classes(), &roster, device)?;
+        for line in privacy::lines(&statements) {
+            progress.line(&line);
         }
         let started = Instant::now();
         let estimate = |what: &str, done: usize, of: usize| {
@@ -61,7 +62,7 @@ impl RunInputs {
         };
         let how = Training { device, jobs, progress: &estimate, stop };
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), how)?;
-        Ok(Self { data, roster, model, algorithm, privacy, scorer, device })
+        Ok(Self { data, roster, model, algorithm, privacy: statements, scorer, device })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.

@@ -143,7 +143,7 @@ impl<'a> Seen<'a> {
     fn collapsed(&self) -> Option<Verdict> {
         let reason = self.spread.and_then(little_spread).or_else(|| self.few_classes())?;
         let advice =
-            "try network.norm = \"batch\" if it is another, another local.learning_rate, or more images per client"
+            "try network.norm = \"batch\" if it is another (without [privacy]), another local.learning_rate, or more images per client"
                 .into();
         Some(Verdict { verdict: Outcome::Collapsed, reason, advice })
     }

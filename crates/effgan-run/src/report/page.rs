@@ -14,7 +14,7 @@ use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
 use crate::record::events::Outcome;
 use crate::record::run_info::{RunInfo, Status};
-use crate::units;
+use crate::{privacy, units};
 
 /// Renders the page. Values are escaped since the templates are named `.html`.
 pub(super) fn render(folder: &Folder) -> Result<String, minijinja::Error> {
@@ -120,7 +120,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         Precision::F32 => "f32",
         Precision::Bf16 => "f32, with inputs of the large matrix products rounded to bf16",
     };
-    let privacy = info.privacy.iter().map(|statement| ("private training", statement.line()));
+    let privacy = privacy::lines(&info.privacy).into_iter().map(|line| ("private training", line));
     let facts = [
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),

@@ -68,6 +68,7 @@ impl ServerRequest {
         }
         let in_config = |failure: crate::Failure| SiteError::inconsistent(format!("the config: {}", failure.line()));
         let config = Config::parse(&text, &[]).map_err(in_config)?;
+        config.check_plain().map_err(in_config)?;
         let run_request = config_request::from_config(&config, seconds).map_err(in_config)?;
         let site_message = site_message(kind, message)?;
         if let Some(site_message) = &site_message {

@@ -66,7 +66,7 @@ fn a_config_that_no_federation_can_run_is_refused_before_any_site_is_asked() {
         (config(&["simulation.dropout=0.5"]), "[simulation] describes simulated dropouts and attackers"),
         (
             config(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]),
-            "[privacy] is not yet for a federation, whose sites do not keep account of ε",
+            "[privacy] is for effgan run and effgan sweep alone",
         ),
         (
             of_folders(&["aggregation.min_clients=3"]),

@@ -50,6 +50,11 @@ fn a_config_out_of_its_bounds_is_refused_with_a_line_in_the_ledger_before_images
         (with("base_channels = 2", "base_channels = 0"), "network.base_channels = 0 must be from 1 to 1024"),
         (with("rounds = 2", "rounds = 2, cohort = 0.0"), "algorithm.cohort = 0.0 must be above 0 and at most 1"),
         (ua_gan.replace("batch_size", "loss = \"hinge\", batch_size"), "local.loss must be non-saturating for ua-gan"),
+        // A site that took it would train plainly, while its operator reads that it is private.
+        (
+            with("base_channels = 2", "base_channels = 2, norm = \"none\"") + "[privacy]\nnoise_multiplier = 1.0\n",
+            "[privacy] is for effgan run and effgan sweep alone",
+        ),
         (format!("{ua_gan}[aggregation]\nkind = \"median\"\n"), "aggregation.kind = \"median\" is not for ua-gan"),
     ] {
         assert_eq!(refusal(&kit.query(&config)), Some(Refusal::OtherQuestion), "{config}");
@@ -57,7 +62,7 @@ fn a_config_out_of_its_bounds_is_refused_with_a_line_in_the_ledger_before_images
         let Some(Entry::Refused(refused)) = entries.last() else { panic!("a refusal") };
         assert!(refused.why.starts_with(&format!("the config: {why}")), "{}", refused.why);
     }
-    assert_eq!(kit.entries().len(), 5);
+    assert_eq!(kit.entries().len(), 6);
 }
 
 #[test]
