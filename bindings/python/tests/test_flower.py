@@ -70,6 +70,25 @@ def test_sites_that_take_turns_come_to_the_hash_of_the_simulation(config: Path, 
     assert sorted(visited) == SITES
 
 
+def test_a_private_run_over_two_sites_sends_what_a_plain_one_does_and_its_losses_are_of_generated_images(
+    config: Path, tmp_path: Path
+) -> None:
+    private = tmp_path / "private.toml"
+    text = config.read_text("utf-8").replace('kind = "dcgan"', 'kind = "dcgan"\nnorm = "none"')
+    private.write_text(text + "\n[privacy]\nnoise_multiplier = 2.0\n")
+    environment = {"PYTHONPATH": str(Path(__file__).parent)}
+    with Lab(tmp_path / "lab", client_app="flower_spies:spied", environment=environment) as lab:
+        for i in range(2):
+            lab.start_supernode(f"site-{i}", f"partition-id={i} spy='{tmp_path / 'messages'}'")
+        outcome = lab.run(private, tmp_path / "run")
+    assert (outcome.code, outcome.status) == (0, "finished:completed"), outcome.log
+    assert "privacy: ε = " in outcome.log
+    check_messages(tmp_path / "messages")
+    info = json.loads((tmp_path / "run/run.json").read_text("utf-8"))
+    assert [statement["noise_multiplier"] for statement in info["privacy"]] == [2.0] * len(info["privacy"])
+    assert "privacy: ε = " in (tmp_path / "run/report.html").read_text("utf-8")
+
+
 def check_messages(folder: Path) -> None:
     """Everything that left a site in a whole run is listed in docs/what-leaves-your-site.md."""
     messages = [json.loads(file.read_text("utf-8")) for file in sorted(folder.iterdir())]

@@ -52,7 +52,7 @@ fn says_what_it_costs(updates_per_step: f64) {
         let told: Value = serde_json::from_str(&stdout(&told)).unwrap();
         assert_eq!(told["epsilon"], statement["epsilon"]);
     }
-    assert!(report.contains("private training") && report.contains("one image added or removed"));
+    assert!(report.contains("privacy: ε = ") && report.contains("one image added or removed"));
 }
 
 #[test]
@@ -106,5 +106,62 @@ fn what_cannot_be_private_is_refused_with_the_reason() {
         let delta = if reason.contains("privacy.delta") { "privacy.delta=0.1" } else { "privacy.delta=0.001" };
         let line = refused(&[settings, &[delta]].concat());
         assert!(line.contains(reason), "{settings:?}: {line}");
+    }
+}
+
+/// `fedgan` over three clients whose server averages with noise.
+const PRIVATE_MEAN: [&str; 4] = [
+    "network.norm=group",
+    "algorithm={ kind = \"fedgan\", rounds = 2 }",
+    "local.epochs=1",
+    "aggregation={ kind = \"private-mean\", clip = 1.0, noise_multiplier = 2.0, delta = 0.001 }",
+];
+
+fn private_mean(run: &std::path::Path, more: &[&str]) -> std::process::Output {
+    run_tiny(run, &PRIVATE_MEAN.iter().chain(more).flat_map(|setting| ["--set", *setting]).collect::<Vec<_>>())
+}
+
+#[test]
+fn averaging_with_noise_says_what_it_costs_each_client_and_that_three_are_too_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, again) = (folder.path().join("run"), folder.path().join("again"));
+    let said = stdout(&private_mean(&run, &[]));
+    let info = json(&run.join("run.json"));
+    let statement = &info["client_privacy"];
+    assert_eq!((statement["clients"].as_u64(), statement["rounds"].as_u64()), (Some(3), Some(2)));
+    let settings = ["--noise-multiplier", "2", "--sample-rate", "1", "--steps", "2", "--delta", "0.001"];
+    let told = effgan(&[&["privacy", "epsilon", "--json"], &settings[..]].concat());
+    let told: Value = serde_json::from_str(&stdout(&told)).unwrap();
+    assert_eq!(told["epsilon"], statement["epsilon"]);
+    let network = &info["network"];
+    let values = network["generator_values"].as_f64().unwrap() + network["discriminator_values"].as_f64().unwrap();
+    let ratio = statement["noise_to_update"].as_f64().unwrap();
+    assert!((ratio / (2.0 * values.sqrt() / 3.0) - 1.0).abs() < 1e-9, "{ratio}");
+    for line in ["privacy of clients: ε = ", "any mean of 3 clients' updates; private-mean is for 500 clients or more"]
+    {
+        assert!(said.find(line).is_some_and(|at| at < said.find("round 1").unwrap()), "{said}");
+    }
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("privacy of clients: ε = "));
+    // The noise is not that of the seed.
+    private_mean(&again, &[]);
+    assert_ne!(json(&again.join("run.json"))["model_hash"], info["model_hash"]);
+    // More rounds would cost more than was said.
+    let extended = effgan(&["resume", run.to_str().unwrap(), "--set", "algorithm.rounds=3"]);
+    assert!(failure(&extended).1.contains("algorithm.rounds"), "{extended:?}");
+}
+
+#[test]
+fn averaging_with_noise_is_refused_where_it_would_hide_nothing_or_break_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    for (settings, reason) in [
+        (["network.norm=batch"], "noise would make running variances negative; take \"group\" or \"none\""),
+        (["algorithm={ kind = \"md-gan\", rounds = 2 }"], "\"private-mean\" is not for md-gan"),
+        (["algorithm={ kind = \"local-ensemble\", rounds = 1 }"], "is not for local-ensemble"),
+        (["federation.strategy={ name = \"FedAvg\" }"], "federation.strategy averages without the noise"),
+        (["aggregation.clip=0.0"], "aggregation.clip = 0.0 must be above 0 and finite"),
+    ] {
+        let (_, error) = failure(&private_mean(&folder.path().join("run"), &settings));
+        assert!(error.contains(reason), "{error}");
     }
 }

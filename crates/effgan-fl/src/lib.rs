@@ -43,7 +43,7 @@ pub mod step_observer;
 pub mod strategy;
 mod update_vector;
 
-pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
+pub use aggregate::{AggregationConfig, AggregationKind, ClientNoise, Flagged, Rule};
 pub use algorithm::Algorithm;
 pub use algorithms::AlgorithmConfig;
 pub use attack::{Attack, AttackKind};
@@ -64,7 +64,7 @@ pub use record::{ClientRecord, Drift, Missing, RoundRecord};
 pub use refusal::Refusal;
 pub use reply::Reply;
 pub use roster::{Roster, RoundContext};
-pub use rounds::{PlannedRound, RoundObserver, planned_steps};
+pub use rounds::{PlannedRound, RoundObserver, planned_rounds, planned_steps};
 pub use simulate::Simulation;
 pub use site_client::Site;
 pub use state::{ClientState, ServerState};

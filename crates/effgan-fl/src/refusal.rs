@@ -37,6 +37,14 @@ pub enum Refusal {
     TooManyPasses,
     /// What the policy allows over all runs is used up.
     BudgetSpent,
+    /// The policy allows private training alone.
+    PrivacyRequired,
+    /// δ is larger than the policy allows, or not below 1 over the number of images.
+    DeltaTooLarge,
+    /// The ε that the policy allows over all private runs is used up, or would be.
+    PrivacyBudgetSpent,
+    /// The site's ledger is older than the server knows it: it was restored from a backup, and the ε that is missing there was spent.
+    LedgerRestored,
     /// The config asks for larger images than the policy allows.
     ImageTooLarge,
     /// The networks are larger than the policy allows.
@@ -65,7 +73,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All refusals, in the order in which documents list them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::WaitingForApproval,
         Self::OtherQuestion,
         Self::OtherVersion,
@@ -79,6 +87,10 @@ impl Refusal {
         Self::TooManySteps,
         Self::TooManyPasses,
         Self::BudgetSpent,
+        Self::PrivacyRequired,
+        Self::DeltaTooLarge,
+        Self::PrivacyBudgetSpent,
+        Self::LedgerRestored,
         Self::ImageTooLarge,
         Self::ModelTooLarge,
         Self::ParametersOutOfBounds,
@@ -109,6 +121,10 @@ impl Refusal {
             Self::TooManySteps => "too-many-steps",
             Self::TooManyPasses => "too-many-passes",
             Self::BudgetSpent => "budget-spent",
+            Self::PrivacyRequired => "privacy-required",
+            Self::DeltaTooLarge => "delta-too-large",
+            Self::PrivacyBudgetSpent => "privacy-budget-spent",
+            Self::LedgerRestored => "ledger-restored",
             Self::ImageTooLarge => "image-too-large",
             Self::ModelTooLarge => "model-too-large",
             Self::ParametersOutOfBounds => "parameters-out-of-bounds",
@@ -146,6 +162,16 @@ impl Refusal {
             Self::TooManyPasses => "train fewer epochs than its policy's max_passes",
             Self::BudgetSpent => {
                 "its policy allows no more training over all runs (total_rounds, total_steps, total_passes)"
+            }
+            Self::PrivacyRequired => "add a [privacy] table to the config: its policy allows no other training",
+            Self::DeltaTooLarge => {
+                "lower privacy.delta: its policy bounds it (max_delta, and 1 over its number of images)"
+            }
+            Self::PrivacyBudgetSpent => {
+                "train less, or with more noise: its policy bounds the ε of all private runs (max_epsilon)"
+            }
+            Self::LedgerRestored => {
+                "its ledger was restored from a backup and lacks what it answered later; its operator must restore the newest one"
             }
             Self::ImageTooLarge => "lower dataset.size to its policy's max_image_size",
             Self::ModelTooLarge => "lower network.base_channels: its policy bounds the bytes of a model",

@@ -76,7 +76,12 @@ impl ServerTraining {
                 "{name} trains a generator and a discriminator, which the model is not"
             )));
         };
-        check_training(name, gan.network.num_classes.is_some(), gan.discriminator_steps, training.has_ema())?;
+        check_training(
+            name,
+            gan.network.num_classes.is_some(),
+            gan.discriminator_steps.per_step(),
+            training.has_ema(),
+        )?;
         if gan.privacy.is_some() {
             return Err(FlError::Config(format!("[privacy] is not for {name}, whose gradients no noise hides")));
         }

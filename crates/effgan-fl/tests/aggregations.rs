@@ -26,7 +26,7 @@ fn fold(rule: Rule, base: &Params, updates: &[(Params, u64)]) -> Result<Params, 
         let update = Update { params: params.clone(), num_examples: *num_examples, metrics: Numbers::new() };
         Ok((ClientName::simulated(i, updates.len()), update))
     });
-    rule.fold(base, &mut replies, Weights::Examples, 4)
+    rule.fold(base, &mut replies, Weights::Examples, 4, updates.len())
 }
 
 /// As [`fold`], of one value each, from 0, where the i-th client has i + 1 images.

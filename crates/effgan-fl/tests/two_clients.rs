@@ -12,7 +12,7 @@ use effgan_fl::{
     OnFailure, RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
 };
 use effgan_nn::Adam;
-use effgan_nn::gan::{Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
+use effgan_nn::gan::{DiscriminatorSteps, Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Device, Params, Purpose, Streams, model, pixels};
 use rand::seq::SliceRandom;
@@ -524,7 +524,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
     let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional: true, ..DcganConfig::default() };
     let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap();
     let decay = Decay::Exponential(0.5);
-    let local = LocalConfig { discriminator_steps: 2, loss: Loss::Hinge, decay, ..local() };
+    let local = LocalConfig { discriminator_steps: DiscriminatorSteps::Fixed(2), loss: Loss::Hinge, decay, ..local() };
     let first = model::init(&local.gan(network.clone()), SEED);
     let by_hand = |params: &Params, round, learning_rate| {
         let (images, streams) = (images(), Streams::of_client(SEED, round, "south"));

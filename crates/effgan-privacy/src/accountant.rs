@@ -42,6 +42,10 @@ pub fn epsilon(composition: &Composition, delta: f64) -> Result<Epsilon> {
     Ok(if rdp.value < pld.value { rdp } else { pld })
 }
 
+pub(crate) fn check_delta(value: f64) -> Result<()> {
+    if (MIN_DELTA..1.0).contains(&value) { Ok(()) } else { Err(PrivacyError::Delta { value }) }
+}
+
 impl Accountant {
     /// Both of them.
     pub const ALL: [Self; 2] = [Self::Rdp, Self::Pld];
@@ -51,9 +55,7 @@ impl Accountant {
     /// # Errors
     /// [`PrivacyError::Delta`] for another δ.
     pub fn epsilon(self, composition: &Composition, delta: f64) -> Result<f64> {
-        if !(MIN_DELTA..1.0).contains(&delta) {
-            return Err(PrivacyError::Delta { value: delta });
-        }
+        check_delta(delta)?;
         Ok(match self {
             Self::Rdp => rdp::epsilon(composition, delta),
             Self::Pld => pld::epsilon(composition, delta),

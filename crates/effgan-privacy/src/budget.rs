@@ -41,7 +41,7 @@ pub fn steps(target_epsilon: f64, delta: f64, mechanism: SampledGaussian) -> Res
     most_steps(by_rdp, target_epsilon, |steps| Ok(epsilon(&Composition::of(mechanism, steps)?, delta)?.value))
 }
 
-fn check_target(value: f64) -> Result<()> {
+pub(crate) fn check_target(value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() { Ok(()) } else { Err(PrivacyError::TargetEpsilon { value }) }
 }
 

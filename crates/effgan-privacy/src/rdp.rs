@@ -12,7 +12,7 @@ use crate::mechanism::SampledGaussian;
 /// The orders of Opacus 1.6, whose ε this accountant therefore reproduces: 1.1 to 10.9 by tenths, and 12 to 63.
 ///
 /// Larger orders would lower ε only where it is below about 0.4, and there the other accountant finds less than any order does.
-fn orders() -> impl Iterator<Item = f64> {
+pub(crate) fn orders() -> impl Iterator<Item = f64> {
     (11..=109).map(|tenths| f64::from(tenths) / 10.0).chain((12..=63).map(f64::from))
 }
 
@@ -25,9 +25,14 @@ pub(crate) fn epsilon(composition: &Composition, delta: f64) -> f64 {
     orders().map(of_order).fold(f64::INFINITY, f64::min).max(0.0)
 }
 
-/// Canonne, Kamath, Steinke 2020 (arXiv:2004.00010), proposition 12; Balle et al. 2020 (arXiv:1905.09982), theorem 21.
 fn epsilon_of_order(divergence: f64, order: f64, delta: f64) -> f64 {
-    divergence + (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
+    divergence + conversion(order, delta)
+}
+
+/// How far ε lies above a divergence: Canonne, Kamath, Steinke 2020 (arXiv:2004.00010), proposition 12; Balle et al. 2020 (arXiv:1905.09982),
+/// theorem 21.
+pub(crate) fn conversion(order: f64, delta: f64) -> f64 {
+    (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
 }
 
 /// Rényi divergence of `order` α > 1 between the outcomes with and without a record, the larger of both directions, ≥ 0.

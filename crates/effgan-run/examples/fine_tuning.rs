@@ -137,7 +137,10 @@ impl<'a> Study<'a> {
             bail!("the config needs rounds and fine-tuning, both in epochs");
         };
         ensure!(config.local.ema.is_none(), "local.ema is not computed here");
-        ensure!(config.local.discriminator_steps == 1, "local.discriminator_steps above 1 is not computed here");
+        ensure!(
+            config.local.discriminator_steps.per_step() == 1,
+            "local.discriminator_steps above 1 is not computed here"
+        );
         let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
         let features = FeatureNet::required_for(
             dataset,

@@ -1,5 +1,7 @@
 //! What private training costs, before it begins: the noise and ε of each client.
 
+mod of_clients;
+
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
@@ -8,6 +10,7 @@ use effgan_nn::gan::Privacy;
 use effgan_privacy::{Composition, SampledGaussian, epsilon, noise_multiplier};
 use serde::{Deserialize, Serialize};
 
+pub use self::of_clients::ClientPrivacyStatement;
 use crate::config::{Config, PrivacyConfig};
 use crate::failure::{Failure, Result};
 use crate::units::{count, three_digits};
@@ -37,6 +40,11 @@ pub struct PrivacyStatement {
 }
 
 impl PrivacyStatement {
+    /// ε with three decimals, none of which is too small.
+    pub fn rounded_epsilon(&self) -> String {
+        rounded_up(self.epsilon)
+    }
+
     /// One line for people.
     pub fn line(&self) -> String {
         let Self { clients, images, sample_rate, noise_multiplier, updates, delta, epsilon, accountant, insecure } =
@@ -57,6 +65,17 @@ impl PrivacyStatement {
     }
 }
 
+/// Statements that differ in nothing but the clients are one.
+pub(crate) fn merged(mut statements: Vec<PrivacyStatement>) -> Vec<PrivacyStatement> {
+    statements.sort_by_key(|statement| statement.images);
+    statements.dedup_by(|later, kept| {
+        let is_same = later.images == kept.images;
+        kept.clients += if is_same { later.clients } else { 0 };
+        is_same
+    });
+    statements
+}
+
 /// Lines for people: one for each of a few statements, one for all of many.
 pub(crate) fn lines(statements: &[PrivacyStatement]) -> Vec<String> {
     if statements.len() <= MAX_LINES || statements.iter().any(|statement| statement.insecure) {
@@ -68,13 +87,15 @@ pub(crate) fn lines(statements: &[PrivacyStatement]) -> Vec<String> {
         let values = statements.iter().map(of);
         (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max))
     };
+    let span = |least: String, most: String| {
+        if least == most { format!("= {most}") } else { format!("from {least} to {most}") }
+    };
     let (clients, (least, most)) = (statements.iter().map(|of| of.clients).sum::<u64>(), range(&|of| of.epsilon));
     let ((least_noise, most_noise), delta) = (range(&|of| of.noise_multiplier), statements[0].delta);
     vec![format!(
-        "privacy: ε from {} to {} at δ = {delta:e} for {clients} clients (one image added or removed), with σ from {least_noise} to \
-         {most_noise}; run.json says it of each number of images",
-        rounded_up(least),
-        rounded_up(most)
+        "privacy: ε {} at δ = {delta:e} for {clients} clients (one image added or removed), with σ {}; run.json says it of each number of images",
+        span(rounded_up(least), rounded_up(most)),
+        span(least_noise.to_string(), most_noise.to_string())
     )]
 }
 
@@ -82,7 +103,7 @@ pub(crate) fn lines(statements: &[PrivacyStatement]) -> Vec<String> {
 const MAX_LINES: usize = 3;
 
 /// Three decimals, at least the value: what is stated is a bound.
-fn rounded_up(epsilon: f64) -> String {
+pub(crate) fn rounded_up(epsilon: f64) -> String {
     format!("{:.3}", (1000.0 * epsilon).ceil() / 1000.0)
 }
 
@@ -101,10 +122,19 @@ pub(crate) fn statements(config: &Config, algorithm: &dyn Algorithm, roster: &Ro
     for (&images, steps) in roster.num_examples().iter().zip(steps) {
         let (clients, most) = updates.entry(images).or_default();
         *clients += 1;
-        *most = (*most).max(steps * config.local.discriminator_steps as u64);
+        *most = (*most).max(steps * config.local.discriminator_steps.per_step() as u64);
     }
     let statement = |(images, (clients, updates))| statement(config, privacy, images, clients, updates);
     updates.into_iter().map(statement).collect()
+}
+
+/// The statement of a site with `images` training images, which plans `updates` of the discriminator in the whole run; none without
+/// `[privacy]`.
+///
+/// # Errors
+/// As [`statements`].
+pub(crate) fn statement_at_site(config: &Config, images: u64, updates: u64) -> Result<Option<PrivacyStatement>> {
+    config.privacy.as_ref().map(|privacy| statement(config, privacy, images, 1, updates)).transpose()
 }
 
 fn statement(
@@ -186,6 +216,10 @@ mod tests {
         let line = "privacy: ε from 1.000 to 9.000 at δ = 1e-5 for 18 clients (one image added or removed), with σ from 1 to 9; run.json \
                     says it of each number of images";
         assert_eq!(lines(&many), [line]);
+        for statement in &mut many {
+            statement.epsilon = 3.0;
+        }
+        assert!(lines(&many)[0].starts_with("privacy: ε = 3.000 at δ = 1e-5 for 18 clients "), "{:?}", lines(&many));
         for statement in &mut many {
             statement.insecure = true;
         }

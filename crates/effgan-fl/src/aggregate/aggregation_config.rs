@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
+use super::{ClientNoise, Rule};
 use crate::bounds::Bounds;
 use crate::failure_policy::{FailurePolicy, OnFailure};
 use crate::{FlError, Result};
@@ -16,9 +16,16 @@ pub struct AggregationConfig {
     /// For `trimmed-mean`: number of clients that are cut on each side, per value, ≥ 1; a round needs more than twice as many replies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trim: Option<usize>,
-    /// For `norm-clipped-mean`: L2 norm to which larger updates are scaled down, > 0; the median norm of the round's updates when absent.
+    /// For `norm-clipped-mean` and `private-mean`: L2 norm to which larger updates are scaled down, > 0; for `norm-clipped-mean` the median norm of
+    /// the round's updates when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
+    /// For `private-mean`: σ, 0.05..=1e6, the noise's standard deviation in units of `clip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_multiplier: Option<f64>,
+    /// For `private-mean`: δ for which ε of each client is stated, above 0 and below 1; 1e-5 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<f64>,
     /// Largest L2 norm of an update over its trainable tensors, above 0; a client with a larger update has failed. The bound is
     /// absolute, so it also holds with few clients, where a median norm says little.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +67,8 @@ pub enum AggregationKind {
     TrimmedMean,
     /// [`Rule::NormClippedMean`]
     NormClippedMean,
+    /// [`Rule::PrivateMean`]
+    PrivateMean,
 }
 
 /// What happens to a member of the ensemble that is flagged as an outlier.
@@ -81,6 +90,7 @@ impl AggregationKind {
             Self::Median => "median",
             Self::TrimmedMean => "trimmed-mean",
             Self::NormClippedMean => "norm-clipped-mean",
+            Self::PrivateMean => "private-mean",
         }
     }
 }
@@ -150,7 +160,7 @@ impl AggregationConfig {
     /// # Errors
     /// [`FlError::Config`] when a key is missing, out of its bounds, or belongs to another kind.
     pub fn rule(&self) -> Result<Rule> {
-        let Self { kind, trim, clip, .. } = *self;
+        let Self { kind, trim, clip, noise_multiplier, delta, .. } = *self;
         let wrong = |line: String| Err(FlError::Config(line));
         let other_kind = |key: &str, of: AggregationKind| {
             wrong(format!("aggregation.{key} is for kind = \"{}\", but kind is \"{}\"", of.name(), kind.name()))
@@ -158,8 +168,17 @@ impl AggregationConfig {
         if trim.is_some() && kind != AggregationKind::TrimmedMean {
             return other_kind("trim", AggregationKind::TrimmedMean);
         }
-        if clip.is_some() && kind != AggregationKind::NormClippedMean {
+        let has_clip = matches!(kind, AggregationKind::NormClippedMean | AggregationKind::PrivateMean);
+        if clip.is_some() && !has_clip {
             return other_kind("clip", AggregationKind::NormClippedMean);
+        }
+        for (key, value) in [("noise_multiplier", noise_multiplier), ("delta", delta)] {
+            if value.is_some() && kind != AggregationKind::PrivateMean {
+                return other_kind(key, AggregationKind::PrivateMean);
+            }
+        }
+        if let Some(clip) = clip.filter(|clip| !(*clip > 0.0 && clip.is_finite())) {
+            return wrong(format!("aggregation.clip = {clip:?} must be above 0 and finite"));
         }
         match (kind, trim, clip) {
             (AggregationKind::Mean, ..) => Ok(Rule::Mean),
@@ -169,11 +188,32 @@ impl AggregationConfig {
             }
             (AggregationKind::TrimmedMean, Some(0), _) => wrong("aggregation.trim = 0 must be at least 1".into()),
             (AggregationKind::TrimmedMean, Some(trim), _) => Ok(Rule::TrimmedMean { trim }),
-            (AggregationKind::NormClippedMean, _, Some(clip)) if !(clip > 0.0 && clip.is_finite()) => {
-                wrong(format!("aggregation.clip = {clip:?} must be above 0 and finite"))
-            }
             (AggregationKind::NormClippedMean, _, clip) => Ok(Rule::NormClippedMean { clip }),
+            (AggregationKind::PrivateMean, _, None) => {
+                wrong("aggregation.clip is missing; set it to the largest norm of a client's update that private-mean lets through".into())
+            }
+            (AggregationKind::PrivateMean, _, Some(clip)) => self.client_noise(clip).map(Rule::PrivateMean),
         }
+    }
+
+    fn client_noise(&self, clip: f64) -> Result<ClientNoise> {
+        let wrong = |line: String| Err(FlError::Config(line));
+        let delta = self.delta();
+        if !(delta > 0.0 && delta < 1.0) {
+            return wrong(format!("aggregation.delta = {delta:?} must be above 0 and below 1"));
+        }
+        match self.noise_multiplier {
+            None => wrong("aggregation.noise_multiplier is missing; set it to the noise of private-mean in units of clip, such as 1.0".into()),
+            Some(sigma) if !(0.05..=1e6).contains(&sigma) => {
+                wrong(format!("aggregation.noise_multiplier = {sigma:?} must be from 0.05 to 1e6"))
+            }
+            Some(noise_multiplier) => Ok(ClientNoise { clip, noise_multiplier }),
+        }
+    }
+
+    /// δ for which `private-mean` states ε of each client.
+    pub fn delta(&self) -> f64 {
+        self.delta.unwrap_or(1e-5)
     }
 
     /// What happens when clients fail; `default` where the config does not say.
@@ -222,6 +262,16 @@ mod tests {
         let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
         assert_eq!(error(share(0.0)), "aggregation.max_share = 0.0 must be above 0 and at most 1");
         assert_eq!(error(share(f64::NAN)), "aggregation.max_share = NaN must be above 0 and at most 1");
+        let private = |clip, noise_multiplier, delta| {
+            error(AggregationConfig { clip, noise_multiplier, delta, ..of_kind(AggregationKind::PrivateMean) })
+        };
+        assert!(private(None, Some(1.0), None).starts_with("aggregation.clip is missing; "));
+        assert!(private(Some(1.0), None, None).starts_with("aggregation.noise_multiplier is missing; "));
+        assert_eq!(private(Some(-1.0), Some(1.0), None), "aggregation.clip = -1.0 must be above 0 and finite");
+        assert_eq!(private(Some(1.0), Some(0.0), None), "aggregation.noise_multiplier = 0.0 must be from 0.05 to 1e6");
+        assert_eq!(private(Some(1.0), Some(1.0), Some(1.0)), "aggregation.delta = 1.0 must be above 0 and below 1");
+        let noise = AggregationConfig { noise_multiplier: Some(1.0), ..of_kind(AggregationKind::Mean) };
+        assert_eq!(error(noise), "aggregation.noise_multiplier is for kind = \"private-mean\", but kind is \"mean\"");
         let norm = AggregationConfig { max_norm: Some(f64::INFINITY), ..AggregationConfig::default() };
         assert_eq!(error(norm), "aggregation.max_norm = inf must be above 0 and at most 1e15");
         let value = AggregationConfig { max_value: Some(f64::NAN), ..AggregationConfig::default() };

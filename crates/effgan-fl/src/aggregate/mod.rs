@@ -8,6 +8,7 @@ mod aggregation_config;
 mod collect;
 mod mean;
 mod norm_clipped_mean;
+mod private_mean;
 mod trimmed_mean;
 
 use effgan_nn::Params;
@@ -17,6 +18,7 @@ pub use self::aggregation_config::{AggregationConfig, AggregationKind, Flagged};
 pub use self::collect::{MemberSink, collect};
 pub use self::mean::{WeightedMean, average};
 use self::norm_clipped_mean::{clipped_to, clipped_to_median};
+pub use self::private_mean::ClientNoise;
 use self::trimmed_mean::trimmed_mean;
 use crate::message::Replies;
 use crate::{FlError, Result};
@@ -60,14 +62,24 @@ pub enum Rule {
         /// L2 norm; the median norm of the round's updates when absent.
         clip: Option<f64>,
     },
+    /// The mean of updates of clipped norms, with noise that hides each of them; clients are weighted equally.
+    PrivateMean(ClientNoise),
 }
 
 impl Rule {
-    /// Folds all replies into one set of parameters. Updates are differences from `base`, which may have more tensors than the replies.
+    /// Folds the replies of `asked` clients into one set of parameters. Updates are differences from `base`, which may have more tensors than
+    /// the replies.
     ///
     /// # Errors
     /// The error of the first reply that is one; [`FlError::NoReplies`]; [`FlError::TooFewToTrim`].
-    pub fn fold(self, base: &Params, replies: &mut Replies, weights: Weights, round: u32) -> Result<Params> {
+    pub fn fold(
+        self,
+        base: &Params,
+        replies: &mut Replies,
+        weights: Weights,
+        round: u32,
+        asked: usize,
+    ) -> Result<Params> {
         match self {
             Self::Mean => average(replies, weights, round),
             Self::Median => {
@@ -82,6 +94,7 @@ impl Rule {
                 Ok(trimmed_mean(&sets, trim)?)
             }
             Self::NormClippedMean { clip: Some(clip) } => clipped_to(clip, base, replies, weights, round),
+            Self::PrivateMean(noise) => noise.mean(base, replies, asked),
             Self::NormClippedMean { clip: None } => clipped_to_median(base, replies, weights, round),
         }
     }

@@ -274,7 +274,13 @@ impl<V: SecondMoment> Algorithm for FedOpt<V> {
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
         let mut params = Params::new();
-        let means = self.averaging.rule.fold(&state.params, replies, self.config.weights, exchange.round)?;
+        let means = self.averaging.rule.fold(
+            &state.params,
+            replies,
+            self.config.weights,
+            exchange.round,
+            exchange.cohort.len(),
+        )?;
         for (name, mean) in &means {
             if is_running_statistic(name) {
                 params.insert(name.clone(), mean.clone());

@@ -130,11 +130,12 @@ impl Algorithm for FedGan {
         replies: &mut Replies,
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        let params = match self.rule.fold(&state.params, replies, self.config.weights, exchange.round) {
-            // The turn of a client without a usable reply, where that does not end the run, is passed over.
-            Err(FlError::TooFewClients { .. }) if self.asks == Asks::InTurn => state.params.clone(),
-            params => params?,
-        };
+        let params =
+            match self.rule.fold(&state.params, replies, self.config.weights, exchange.round, exchange.cohort.len()) {
+                // The turn of a client without a usable reply, where that does not end the run, is passed over.
+                Err(FlError::TooFewClients { .. }) if self.asks == Asks::InTurn => state.params.clone(),
+                params => params?,
+            };
         Ok(ServerState::after_round(exchange.round, params))
     }
 

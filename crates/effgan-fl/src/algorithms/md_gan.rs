@@ -57,7 +57,7 @@ impl AlgorithmSettings for MdGanConfig {
         server_training::check_training(
             self.name(),
             network.is_conditional(),
-            local.discriminator_steps,
+            local.discriminator_steps.per_step(),
             local.ema.is_some(),
         )
     }
@@ -114,7 +114,7 @@ impl MdGan {
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let images = state.params.get(IMAGES)?;
         let zero = one_tensor(GRADIENT, images, vec![0.0; images.values().len()]);
-        let mean = self.rule.fold(&zero, replies, self.server.weights, exchange.round)?;
+        let mean = self.rule.fold(&zero, replies, self.server.weights, exchange.round, exchange.cohort.len())?;
         let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values().to_vec())?;
         let swaps = exchange.round < self.server.rounds && exchange.cohort.len() > 1;
         if exchange.iteration + 1 == exchange.iterations && !swaps {

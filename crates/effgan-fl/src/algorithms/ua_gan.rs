@@ -66,7 +66,7 @@ impl AlgorithmSettings for UaGanConfig {
         server_training::check_training(
             self.name(),
             network.is_conditional(),
-            local.discriminator_steps,
+            local.discriminator_steps.per_step(),
             local.ema.is_some(),
         )?;
         check_loss(local.loss)

@@ -1,6 +1,6 @@
 //! The `[local]` table: how a client trains.
 
-use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
+use effgan_nn::gan::{DISCRIMINATOR, DiscriminatorSteps, GENERATOR, GanModel, Loss};
 use effgan_nn::networks::Network;
 use effgan_nn::{Adam, Device, Precision};
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,10 @@ pub struct LocalConfig {
     /// The loss that both networks minimise.
     #[serde(default)]
     pub loss: Loss,
-    /// Updates of the discriminator per update of the generator, ≥ 1, default 1; each takes the next `batch_size` images.
+    /// Updates of the discriminator per update of the generator, ≥ 1, default 1; each takes the next `batch_size` images. With `[privacy]` it may
+    /// be `"adaptive"`: then a step is one update of the discriminator, and the generator is updated after ever more of them.
     #[serde(default = "one")]
-    pub discriminator_steps: usize,
+    pub discriminator_steps: DiscriminatorSteps,
     /// Adam's step size for both networks, > 0, default 2e-4.
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
@@ -109,7 +110,8 @@ impl LocalConfig {
 
     /// The first setting that is out of its bounds, as an error message.
     fn out_of_bounds(&self, min_images: usize) -> Option<String> {
-        let &Self { batch_size, discriminator_steps, beta1, ema, .. } = self;
+        let &Self { batch_size, beta1, ema, .. } = self;
+        let discriminator_steps = self.discriminator_steps.per_step();
         let unit = 0.0..1.0;
         let wrong = [
             (
@@ -171,8 +173,8 @@ fn default_batch_size() -> usize {
     64
 }
 
-fn one() -> usize {
-    1
+fn one() -> DiscriminatorSteps {
+    DiscriminatorSteps::Fixed(1)
 }
 
 fn default_learning_rate() -> f64 {
@@ -210,7 +212,10 @@ mod tests {
         for wrong in [0, 1025] {
             let line =
                 format!("local.discriminator_steps = {wrong} must be at least 1, and times batch_size at most 65536");
-            assert_eq!(error(LocalConfig { discriminator_steps: wrong, ..one_epoch() }), line);
+            assert_eq!(
+                error(LocalConfig { discriminator_steps: DiscriminatorSteps::Fixed(wrong), ..one_epoch() }),
+                line
+            );
         }
         let rounded = LocalConfig { precision: Precision::Bf16, ..one_epoch() };
         assert_eq!(error(rounded), "local.precision = bf16 needs a processor with AVX-512 BF16; use f32");

@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn an_epoch_of_steps_with_two_updates_is_one_pass_rounded_up_to_whole_steps() {
         let once = training(Some(1), None, 4).unwrap();
-        let config = LocalConfig { discriminator_steps: 2, ..once.config.clone() };
+        let config =
+            LocalConfig { discriminator_steps: effgan_nn::gan::DiscriminatorSteps::Fixed(2), ..once.config.clone() };
         let twice = LocalTraining { model: Arc::new(config.gan(network())), config, ..once };
         assert_eq!([2, 4, 8, 9, 16].map(|n| twice.steps(twice.work(), n)), [1, 1, 1, 2, 2]);
     }

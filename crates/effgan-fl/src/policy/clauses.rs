@@ -23,8 +23,10 @@ impl Policy {
     /// All rules that can be checked with what is known, in the order in which they are applied.
     pub fn clauses(&self, request: &RunRequest, spent: &Spent) -> Vec<Clause> {
         let mut clauses = self.config_clauses(request);
+        clauses.extend(self.privacy_clauses(request));
         clauses.extend(self.image_clauses(request));
         clauses.extend(self.work_clauses(request, spent));
+        clauses.extend(self.privacy_work_clauses(request, spent));
         clauses
     }
 
@@ -92,7 +94,7 @@ impl Policy {
 
     fn work_clauses(&self, request: &RunRequest, spent: &Spent) -> Vec<Clause> {
         let mut clauses: Vec<Clause> = self.whole_pass.then(|| whole_pass(request)).into_iter().collect();
-        let others = spent.others;
+        let others = &spent.others;
         let rounds = request.last_round();
         let amounts = [
             ("replies", Some(f64::from(rounds)), "rounds", self.max_rounds as f64, Refusal::TooManyRounds),
@@ -148,7 +150,7 @@ fn whole_pass(request: &RunRequest) -> Clause {
     clause("smallest reply", wanted, "whole_pass = true".into(), holds, Refusal::LessThanAPass)
 }
 
-fn clause(what: &'static str, wanted: String, allowed: String, holds: bool, refusal: Refusal) -> Clause {
+pub(super) fn clause(what: &'static str, wanted: String, allowed: String, holds: bool, refusal: Refusal) -> Clause {
     Clause { what, wanted, allowed, refusal: (!holds).then_some(refusal) }
 }
 
@@ -187,6 +189,7 @@ mod tests {
             label_counts: false,
             class_names: false,
             conditional: false,
+            privacy: None,
         }
     }
 
@@ -288,13 +291,14 @@ mod tests {
     fn a_run_that_repeats_rounds_may_train_up_to_twice_what_it_announced() {
         let policy = Policy { max_passes: 60.0, ..Policy::default() };
         let round = request().amount(LocalWork::Epochs(5)).unwrap();
-        assert_eq!(round, Amount { rounds: 1, steps: 285, passes: 5.0 });
-        let after = |rounds, passes| Spent { run: Amount { rounds, steps: 0, passes }, others: Amount::default() };
-        assert_eq!(policy.check_work(&request(), &after(5, 55.0), round), Ok(()));
-        assert_eq!(policy.check_work(&request(), &after(5, 55.5), round), Err(Refusal::TooManyPasses));
-        assert_eq!(Policy::default().check_work(&request(), &after(10, 0.0), round), Err(Refusal::TooManyRounds));
-        assert_eq!(Policy::default().check_work(&request(), &after(5, 76.0), round), Err(Refusal::TooManyPasses));
+        assert_eq!(round, Amount { rounds: 1, steps: 285, passes: 5.0, private: Vec::new() });
+        let after =
+            |rounds, passes| Spent { run: Amount { rounds, passes, ..Amount::default() }, others: Amount::default() };
+        assert_eq!(policy.check_work(&request(), &after(5, 55.0), &round), Ok(()));
+        assert_eq!(policy.check_work(&request(), &after(5, 55.5), &round), Err(Refusal::TooManyPasses));
+        assert_eq!(Policy::default().check_work(&request(), &after(10, 0.0), &round), Err(Refusal::TooManyRounds));
+        assert_eq!(Policy::default().check_work(&request(), &after(5, 76.0), &round), Err(Refusal::TooManyPasses));
         let others = Spent { run: Amount::default(), others: Amount { steps: 1_999_800, ..Amount::default() } };
-        assert_eq!(Policy::default().check_work(&request(), &others, round), Err(Refusal::BudgetSpent));
+        assert_eq!(Policy::default().check_work(&request(), &others, &round), Err(Refusal::BudgetSpent));
     }
 }

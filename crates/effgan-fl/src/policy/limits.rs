@@ -15,12 +15,13 @@ impl Policy {
     }
 
     /// Checks one more piece of `work`. A run that repeats rounds, because its server lost them, may train up to twice the amount that it
-    /// announced, as long as the policy allows that.
+    /// announced, as long as the policy allows that; private training never costs more than the policy's ε.
     ///
     /// # Errors
     /// The refusal of the bound that would be exceeded.
-    pub fn check_work(&self, request: &RunRequest, spent: &Spent, work: Amount) -> Result<(), Refusal> {
-        let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
+    pub fn check_work(&self, request: &RunRequest, spent: &Spent, work: &Amount) -> Result<(), Refusal> {
+        let run = spent.run.clone().plus(work);
+        let all = run.clone().plus(&spent.others);
         // A server that trains its own generator takes as many batches per round as all sites need on average, which no single site knows.
         let is_planned = !request.single_batch_replies;
         let twice =
@@ -41,7 +42,12 @@ impl Policy {
             (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
             (all.passes, self.total_passes, Refusal::BudgetSpent),
         ];
-        wrong.into_iter().find(|(value, max, _)| value > max).map_or(Ok(()), |(.., refusal)| Err(refusal))
+        if let Some((.., refusal)) = wrong.into_iter().find(|(value, max, _)| value > max) {
+            return Err(refusal);
+        }
+        // Training whose noise is not known would be charged for nothing.
+        let is_charged = request.privacy.is_none() || !work.private.is_empty();
+        if is_charged && self.share_of(&all.private) <= 1.0 { Ok(()) } else { Err(Refusal::PrivacyBudgetSpent) }
     }
 
     /// Checks that parameters, received or sent, are finite and within `max_parameter`.

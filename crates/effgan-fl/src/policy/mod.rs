@@ -7,8 +7,9 @@
 mod clauses;
 mod limits;
 mod policy_file;
+mod privacy_budget;
 mod run_request;
 
 pub use self::clauses::Clause;
 pub use self::policy_file::{Approve, Policy};
-pub use self::run_request::{Amount, RunRequest, Spent};
+pub use self::run_request::{Amount, PrivacyRequest, PrivateUpdates, RunRequest, Spent};

@@ -16,6 +16,8 @@ const MAX_BYTES: u64 = 1 << 16;
 const MONTH: f64 = 30.0 * 24.0 * 3600.0;
 /// Upper bound of all counts: the largest range of whole numbers that f64 holds exactly.
 const MAX_COUNT: u64 = 1 << 53;
+/// The smallest δ for which ε is computed.
+const MIN_DELTA: f64 = 1e-50;
 
 /// Who decides that a run may use the site's images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,12 @@ pub struct Policy {
     pub max_memory: MaxMemory,
     /// Algorithms that may be run, by their names in a config; default all but `md-gan` and `ua-gan`.
     pub algorithms: Vec<String>,
+    /// Whether a run must train privately, with a `[privacy]` table in its config; default false.
+    pub require_privacy: bool,
+    /// ε > 0 that all private runs together may cost each image; default 10.
+    pub max_epsilon: f64,
+    /// δ of `max_epsilon`, and the largest one that a run may have, above 0 and below 1; default 1e-5. Must be below 1 over the number of images.
+    pub max_delta: f64,
     /// Whether the number of images of each class may leave the site; default false.
     pub label_counts: bool,
     /// Whether the names of classes, which are names of folders, may leave the site; default false. This version never sends
@@ -115,6 +123,9 @@ impl Default for Policy {
             algorithms: ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "local-ensemble"]
                 .map(String::from)
                 .into(),
+            require_privacy: false,
+            max_epsilon: 10.0,
+            max_delta: 1e-5,
             label_counts: false,
             class_names: false,
             allow_links: false,
@@ -195,10 +206,17 @@ impl Policy {
             ("max_passes", self.max_passes, MAX_COUNT as f64),
             ("total_passes", self.total_passes, MAX_COUNT as f64),
             ("max_seconds", self.max_seconds, MONTH),
+            ("max_epsilon", self.max_epsilon, MAX_COUNT as f64),
         ];
         if let Some((key, value, max)) = above_zero.into_iter().find(|(_, value, max)| !(*value > 0.0 && value <= max))
         {
             return Err(format!("{key} = {} must be above 0 and at most {max:?}", shown(value)));
+        }
+        if !(self.max_delta >= MIN_DELTA && self.max_delta < 1.0) {
+            let delta = shown(self.max_delta);
+            return Err(format!(
+                "max_delta = {delta} must be at least {MIN_DELTA:?} and below 1, below 1 over the number of images"
+            ));
         }
         let folder = &self.image_cache;
         if folder.is_relative() && !folder.as_os_str().is_empty() {
@@ -264,6 +282,9 @@ mod tests {
             ("max_parameter = -1.0", "max_parameter = -1.0 must be above 0 and at most "),
             ("max_passes = nan", "max_passes = nan must be above 0 and at most "),
             ("max_passes = 1e300", "max_passes = 1e300 must be above 0 and at most 9007199254740992.0"),
+            ("max_epsilon = 0.0", "max_epsilon = 0.0 must be above 0 and at most "),
+            ("max_delta = 1.0", "max_delta = 1.0 must be at least 1e-50 and below 1, "),
+            ("max_delta = 0.0", "max_delta = 0.0 must be at least 1e-50"),
             ("max_seconds = 0", "max_seconds = 0.0 must be above 0 and at most 2592000.0"),
             ("max_image_size = 4096", "max_image_size = 4096 must be from 1 to 1024"),
             ("min_batch_size = 100000", "min_batch_size = 100000 must be from 1 to 65536"),

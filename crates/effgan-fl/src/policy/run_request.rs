@@ -46,10 +46,34 @@ pub struct RunRequest {
     pub class_names: bool,
     /// Whether the generator is conditional on the class of an image.
     pub conditional: bool,
+    /// How the training hides each image; `None` where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyRequest>,
+}
+
+/// How a run's training hides each image of a site (DP-SGD).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyRequest {
+    /// σ, the noise's standard deviation in units of the clip; `None` until it can be planned for the number of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_multiplier: Option<f64>,
+    /// δ for which the run states its ε.
+    pub delta: f64,
+}
+
+/// Updates of the discriminator that were made with noise, in each of which an image is with the same probability.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivateUpdates {
+    /// σ, the noise's standard deviation in units of the clip.
+    pub noise_multiplier: f64,
+    /// q, the probability with which an image is in an update.
+    pub sample_rate: f64,
+    /// How many updates.
+    pub updates: u64,
 }
 
 /// An amount of training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Amount {
     /// Replies that training was done for.
     pub rounds: u64,
@@ -57,22 +81,35 @@ pub struct Amount {
     pub steps: u64,
     /// Passes over the training images.
     pub passes: f64,
+    /// The private updates among these steps, from which their ε follows; those of equal noise and probability together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<PrivateUpdates>,
 }
 
 impl Amount {
     /// The sum of both amounts.
     #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            rounds: self.rounds.saturating_add(other.rounds),
-            steps: self.steps.saturating_add(other.steps),
-            passes: self.passes + other.passes,
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.rounds = self.rounds.saturating_add(other.rounds);
+        self.steps = self.steps.saturating_add(other.steps);
+        self.passes += other.passes;
+        other.private.iter().for_each(|more| self.add_private(more));
+        self
+    }
+
+    fn add_private(&mut self, more: &PrivateUpdates) {
+        let is_alike = |known: &&mut PrivateUpdates| {
+            (known.noise_multiplier, known.sample_rate) == (more.noise_multiplier, more.sample_rate)
+        };
+        match self.private.iter_mut().find(is_alike) {
+            Some(known) => known.updates = known.updates.saturating_add(more.updates),
+            None => self.private.push(*more),
         }
     }
 }
 
 /// How much a site has trained before it is asked again.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spent {
     /// In the run that asks.
     pub run: Amount,
@@ -118,7 +155,23 @@ impl RunRequest {
 
     /// The amount of one reply's `work`; `None` where it is not known yet.
     pub fn amount(&self, work: LocalWork) -> Option<Amount> {
-        Some(Amount { rounds: 1, steps: self.steps(work)?, passes: self.passes(work)? })
+        let (steps, passes) = (self.steps(work)?, self.passes(work)?);
+        Some(Amount { rounds: 1, steps, passes, private: self.private_updates(steps).into_iter().collect() })
+    }
+
+    /// The private updates of `steps` training steps; `None` where they are not private, or where their noise is not known yet.
+    fn private_updates(&self, steps: u64) -> Option<PrivateUpdates> {
+        let images = self.images?.max(1);
+        Some(PrivateUpdates {
+            noise_multiplier: self.privacy?.noise_multiplier?,
+            sample_rate: (self.batch_size as f64 / images as f64).min(1.0),
+            updates: steps.saturating_mul(self.batches_per_step),
+        })
+    }
+
+    /// The private updates of the whole run; `None` as for a part of it.
+    pub fn total_private_updates(&self) -> Option<PrivateUpdates> {
+        self.private_updates(self.total_steps()?)
     }
 
     /// Training steps of the whole run.

@@ -134,7 +134,7 @@ impl Rounds<'_> {
             let steps = present.iter().map(|client| self.steps(&exchange, client)).sum();
             PlannedRound { round: exchange.round, kind: exchange.kind, clients: present.len(), steps }
         };
-        planned_rounds(self.algorithm, self.roster, self.seed).map(planned).collect()
+        first_exchanges(self.algorithm, self.roster, self.seed).map(planned).collect()
     }
 
     fn steps(&self, exchange: &Exchange, client: &ClientName) -> u64 {
@@ -156,7 +156,7 @@ impl Rounds<'_> {
 }
 
 /// The first exchange of each round of a run, in order.
-fn planned_rounds(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> impl Iterator<Item = Exchange> {
+fn first_exchanges(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> impl Iterator<Item = Exchange> {
     let mut state = ServerState::after_round(0, Params::new());
     std::iter::from_fn(move || {
         let exchange = algorithm.next(&state, &roster.context(seed))?;
@@ -169,7 +169,7 @@ fn planned_rounds(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> impl
 pub fn planned_steps(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> Vec<u64> {
     let context = roster.context(seed);
     let mut steps = vec![0_u64; roster.names().len()];
-    for exchange in planned_rounds(algorithm, roster, seed) {
+    for exchange in first_exchanges(algorithm, roster, seed) {
         for (client, steps) in roster.names().iter().zip(&mut steps) {
             if exchange.cohort.contains(client) {
                 *steps = steps.saturating_add(algorithm.local_steps(&exchange, context.num_examples_of(client)));
@@ -177,6 +177,14 @@ pub fn planned_steps(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> V
         }
     }
     steps
+}
+
+/// The averaged rounds in which each client of `roster` is asked, in a whole run with `seed`, in the order of their names.
+pub fn planned_rounds(algorithm: &dyn Algorithm, roster: &Roster, seed: u64) -> Vec<u64> {
+    let averaged = |exchange: &Exchange| exchange.kind == ExchangeKind::Average;
+    let rounds: Vec<Exchange> = first_exchanges(algorithm, roster, seed).filter(averaged).collect();
+    let of_client = |client| rounds.iter().filter(|exchange| exchange.cohort.contains(client)).count() as u64;
+    roster.names().iter().map(of_client).collect()
 }
 
 /// Calls `on_step` again for the steps that `client` did before the run was cut off.

@@ -115,7 +115,13 @@ fn a_run_that_is_cut_off_every_few_steps_is_bit_identical() {
 
 #[test]
 fn moving_averages_proximal_terms_and_several_discriminator_updates_are_resumed_too() {
-    let local = LocalConfig { ema: Some(0.9), discriminator_steps: 2, epochs: None, steps: Some(5), ..local() };
+    let local = LocalConfig {
+        ema: Some(0.9),
+        discriminator_steps: DiscriminatorSteps::Fixed(2),
+        epochs: None,
+        steps: Some(5),
+        ..local()
+    };
     for config in [effgan(1, 2), fedprox(2, 0.5), local_ensemble(1)] {
         let whole = outcome(&config, &local, None, 1, None);
         assert_eq!(outcome(&config, &local, Some(2), 2, Some(1)), whole, "{}", config.name());

@@ -133,7 +133,8 @@ fn seven_steps(training: &LocalTraining, stop: u64, from: Option<TrainingState>)
 
 #[test]
 fn numbers_of_images_that_a_model_does_not_take_end_the_work_with_an_error() {
-    let update = |sizes, discriminator_steps| {
+    let update = |sizes, steps| {
+        let discriminator_steps = DiscriminatorSteps::Fixed(steps);
         let local = LocalConfig { discriminator_steps, ..local() };
         let training = LocalTraining::new(Arc::new(local.gan(network())), local, device()).unwrap();
         seven_steps(&training.on(Arc::new(Varying(sizes))), 0, None).0.map_err(|error| error.to_string())

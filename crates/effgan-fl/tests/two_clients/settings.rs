@@ -74,7 +74,7 @@ fn training_that_an_algorithm_does_not_support_is_refused_alike_before_it_is_bui
     let locals = [
         local(),
         LocalConfig { ema: Some(0.9), ..local() },
-        LocalConfig { discriminator_steps: 2, ..local() },
+        LocalConfig { discriminator_steps: DiscriminatorSteps::Fixed(2), ..local() },
         LocalConfig { loss: Loss::Hinge, ..local() },
     ];
     let networks = [false, true].map(|conditional| {

@@ -21,7 +21,7 @@ use rand_distr::StandardNormal;
 use super::{Gan, PendingLosses};
 use crate::fused::{ClippedSum, Examples};
 use crate::model::TrainingImages;
-use crate::networks::{Labels, Mode, labels_tensor};
+use crate::networks::{Labels, Mode, labels_tensor, layers};
 use crate::{NnError, Purpose, Result, Streams};
 
 /// Real images that pass through the discriminator at the same time. A sample of any size is computed in such parts.
@@ -126,7 +126,7 @@ impl SecretRng {
     }
 
     /// A standard normal number.
-    fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         self.0.sample(StandardNormal)
     }
 }
@@ -158,17 +158,13 @@ impl Gan {
         dp: &DpSgd,
         rng: &mut SecretRng,
     ) -> Result<(Self, PendingLosses)> {
-        let (n, burn) = (real.len() * dp.batch, &self.on.burn);
-        let z = Tensor::<2>::from_data(TensorData::new(z, [n, self.network.latent_dim()]), burn);
-        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on));
+        let (z, labels) = self.on_device(z, labels, real.len() * dp.batch);
         let (mut discriminator, mut last) = (Vec::new(), None);
         for (i, real) in real.iter().enumerate() {
             let rows = i * dp.batch..(i + 1) * dp.batch;
             let labels = labels.clone().map(|labels| labels.slice(rows.clone()));
-            let fake = self.generator.forward(z.clone().slice(rows), labels.as_ref(), Mode::TRAIN);
-            let (loss, grads) = self.private_pass(real, fake.clone().detach(), labels.as_ref(), dp, rng)?;
-            self.discriminator = self.adam_d.step(self.discriminator, grads);
-            discriminator.push(loss);
+            let (fake, logits) = self.update_discriminator(real, z.clone().slice(rows), labels.as_ref(), dp, rng)?;
+            discriminator.push(self.train.loss.of_fake(logits).mean());
             last = Some((fake, labels));
         }
         let (fake, labels) = last.expect("a step updates the discriminator at least once");
@@ -177,7 +173,54 @@ impl Gan {
         Ok((self, PendingLosses { discriminator, generator }))
     }
 
-    /// The loss on generated images, and the gradients of the discriminator.
+    /// One update of the discriminator, and one of the generator where `generator_follows` says so, given the share of generated images that
+    /// the discriminator recognised before its update. Arguments, losses, errors and panics are those of [`private_step`](Self::private_step).
+    pub(super) fn adaptive_private_step(
+        mut self,
+        real: &RealImages,
+        z: Vec<f32>,
+        labels: &[u8],
+        dp: &DpSgd,
+        rng: &mut SecretRng,
+        generator_follows: impl FnOnce(f64) -> bool,
+    ) -> Result<(Self, PendingLosses)> {
+        let (z, labels) = self.on_device(z, labels, dp.batch);
+        let (fake, logits) = self.update_discriminator(real, z, labels.as_ref(), dp, rng)?;
+        let recognised = self.train.loss.share_recognised(&layers::read(logits.clone())?);
+        let generator = if generator_follows(recognised) {
+            let (loss, grads) = self.generator_pass(fake, labels.as_ref());
+            self.generator = self.adam_g.step(self.generator, grads);
+            loss
+        } else {
+            let logits = self.discriminator.forward(fake.detach(), labels.as_ref(), Mode::Evaluate);
+            self.train.loss.generator(logits).inner()
+        };
+        let discriminator = vec![self.train.loss.of_fake(logits).mean()];
+        Ok((self, PendingLosses { discriminator, generator }))
+    }
+
+    /// z and the classes of `n` generated images.
+    fn on_device(&self, z: Vec<f32>, labels: &[u8], n: usize) -> (Tensor<2>, Option<Labels>) {
+        let z = Tensor::from_data(TensorData::new(z, [n, self.network.latent_dim()]), &self.on.burn);
+        (z, self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on)))
+    }
+
+    /// Returns the generated images, and the logits that the discriminator gave them before its update.
+    fn update_discriminator(
+        &mut self,
+        real: &RealImages,
+        z: Tensor<2>,
+        labels: Option<&Labels>,
+        dp: &DpSgd,
+        rng: &mut SecretRng,
+    ) -> Result<(Tensor<4>, Tensor<2>)> {
+        let fake = self.generator.forward(z, labels, Mode::TRAIN);
+        let (logits, grads) = self.private_pass(real, fake.clone().detach(), labels, dp, rng)?;
+        self.discriminator = self.adam_d.step(self.discriminator.clone(), grads);
+        Ok((fake, logits))
+    }
+
+    /// The logits of generated images, and the gradients of the discriminator.
     fn private_pass(
         &self,
         real: &RealImages,
@@ -185,16 +228,16 @@ impl Gan {
         labels: Option<&Labels>,
         dp: &DpSgd,
         rng: &mut SecretRng,
-    ) -> Result<(Tensor<1>, GradientsParams)> {
+    ) -> Result<(Tensor<2>, GradientsParams)> {
         // Before the real images: this pass alone moves the vectors of a spectral norm.
-        let loss = self.train.loss.of_fake(self.discriminator.forward(fake, labels, Mode::TRAIN)).mean();
+        let logits = self.discriminator.forward(fake, labels, Mode::TRAIN);
+        let loss = self.train.loss.of_fake(logits.clone()).mean();
         // The gradient of ⟨w, g⟩ by w is g, and passes on to what w is computed from.
-        let both =
-            self.clipped_sums(real, dp.clip)?.into_iter().fold(loss.clone(), |loss, ClippedSum { params, sum }| {
-                let gradient = TensorData::new(dp.noisy_mean(&sum, rng), params.dims());
-                loss + (params * Tensor::from_data(gradient, &self.on.burn)).sum()
-            });
-        Ok((loss.inner(), GradientsParams::from_grads(both.backward(), &self.discriminator)))
+        let both = self.clipped_sums(real, dp.clip)?.into_iter().fold(loss, |loss, ClippedSum { params, sum }| {
+            let gradient = TensorData::new(dp.noisy_mean(&sum, rng), params.dims());
+            loss + (params * Tensor::from_data(gradient, &self.on.burn)).sum()
+        });
+        Ok((logits.inner(), GradientsParams::from_grads(both.backward(), &self.discriminator)))
     }
 
     /// For each tensor of parameters, the sum of the real images' gradients, each clipped to the norm `clip`.

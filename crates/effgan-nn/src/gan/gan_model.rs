@@ -2,7 +2,7 @@
 
 use super::sampler::GanSampler;
 use super::trainer::GanTrainer;
-use super::{DISCRIMINATOR, GENERATOR, Gan, Loss, Privacy, TrainConfig};
+use super::{DISCRIMINATOR, DiscriminatorSteps, GENERATOR, Gan, Loss, Privacy, TrainConfig};
 use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
 use crate::networks::Network;
 use crate::{Device, NnError, Params, Precision, Result};
@@ -18,8 +18,8 @@ pub struct GanModel {
     pub network: Network,
     /// The loss that both minimise.
     pub loss: Loss,
-    /// Updates of the discriminator before each update of the generator, ≥ 1, each on a batch of its own.
-    pub discriminator_steps: usize,
+    /// Updates of the discriminator before each update of the generator, each on a batch of its own.
+    pub discriminator_steps: DiscriminatorSteps,
     /// How the discriminator hides each of a client's images; `None` trains on them as they are.
     pub privacy: Option<Privacy>,
 }
@@ -27,7 +27,7 @@ pub struct GanModel {
 impl GanModel {
     /// DCGAN's training of `network`: the non-saturating loss, alternating updates.
     pub fn new(network: Network) -> Self {
-        Self { network, loss: Loss::default(), discriminator_steps: 1, privacy: None }
+        Self { network, loss: Loss::default(), discriminator_steps: DiscriminatorSteps::Fixed(1), privacy: None }
     }
 
     /// Checks that the discriminator can be trained privately on `device`.
@@ -55,7 +55,7 @@ impl GanModel {
         let adam = |name| plan.adam[name];
         let Self { loss, discriminator_steps, .. } = *self;
         let (generator, discriminator) = (adam(GENERATOR), adam(DISCRIMINATOR));
-        TrainConfig { loss, generator, discriminator, discriminator_steps }
+        TrainConfig { loss, generator, discriminator, discriminator_steps: discriminator_steps.per_step() }
     }
 }
 
@@ -88,7 +88,7 @@ impl Model for GanModel {
     }
 
     fn batches_per_step(&self) -> usize {
-        self.discriminator_steps
+        self.discriminator_steps.per_step()
     }
 
     fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>> {
@@ -97,7 +97,8 @@ impl Model for GanModel {
         if self.privacy.is_some() {
             self.check_private(device)?;
         }
-        Ok(Box::new(GanTrainer::new(gan, plan.ema, self.privacy.clone())))
+        let adapts = self.discriminator_steps == DiscriminatorSteps::Adaptive;
+        Ok(Box::new(GanTrainer::new(gan, plan.ema, self.privacy.clone(), adapts)))
     }
 
     fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>> {

@@ -48,6 +48,13 @@ impl Loss {
         }
     }
 
+    /// The share of generated images that the discriminator takes for such, given its logits.
+    pub(super) fn share_recognised(self, d_fake: &[f32]) -> f64 {
+        // The logit of an image of which the optimal discriminator says that both kinds are equally likely.
+        let middle = if self == Self::LeastSquares { 0.5 } else { 0.0 };
+        d_fake.iter().filter(|logit| **logit < middle).count() as f64 / d_fake.len() as f64
+    }
+
     /// The generator's loss, given the discriminator's `logits` for its images, and the gradient at each logit; computed
     /// on `device`.
     ///

@@ -1,5 +1,6 @@
 //! Training a generator against a discriminator, and sampling images from it (Goodfellow et al. 2014, arXiv:1406.2661).
 
+mod adaptive_steps;
 mod dp_sgd;
 mod ema;
 mod gan_model;
@@ -12,6 +13,7 @@ mod step;
 mod train_config;
 mod trainer;
 
+pub use adaptive_steps::DiscriminatorSteps;
 pub use dp_sgd::{DpSgd, Privacy, RealImages, SecretRng};
 pub use ema::Ema;
 pub use gan_model::{GanModel, LOSSES};

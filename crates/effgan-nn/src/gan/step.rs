@@ -186,9 +186,14 @@ impl Gan {
     /// # Errors
     /// When a tensor is missing or has another shape than the network says.
     pub fn resume(self, state: &Params, steps: u32) -> Result<Self> {
+        let of_discriminator = steps * self.train.discriminator_steps as u32;
+        self.resume_at(state, steps, of_discriminator)
+    }
+
+    /// As [`resume`](Self::resume), after so many updates of the generator and of the discriminator.
+    pub(super) fn resume_at(self, state: &Params, steps: u32, steps_d: u32) -> Result<Self> {
         let start = Self::new(&self.network, state, self.train, self.on.device)?;
         let (of_g, of_d) = (self.network.generator_tensors(), self.network.discriminator_tensors());
-        let steps_d = steps * self.train.discriminator_steps as u32;
         let adam_g = self.adam_g.resume(steps, &state.under("adam_g"), &start.generator, &of_g)?;
         let adam_d = self.adam_d.resume(steps_d, &state.under("adam_d"), &start.discriminator, &of_d)?;
         Ok(Self { adam_g, adam_d, ..start })

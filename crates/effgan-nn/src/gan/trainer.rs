@@ -3,6 +3,7 @@
 use super::kept_images::KeptImages;
 use rand::RngExt;
 
+use super::adaptive_steps::AdaptiveSteps;
 use super::{Ema, GENERATOR, Gan, PendingLosses, Privacy};
 use crate::model::{Batch, Part, Trainer, TrainingImages};
 use crate::{Params, Purpose, Result, Streams};
@@ -22,13 +23,15 @@ pub(super) struct GanTrainer {
     /// All images of the client, on a device that keeps them.
     kept: Option<KeptImages>,
     privacy: Option<Privacy>,
+    /// When the generator follows the discriminator; `None` where it does after each step.
+    adaptive: Option<AdaptiveSteps>,
 }
 
 impl GanTrainer {
-    /// Trains `gan`, with a moving average of its generator where `ema` is its decay.
-    pub(super) fn new(gan: Gan, ema: Option<f32>, privacy: Option<Privacy>) -> Self {
-        let ema = ema.map(|decay| Ema::new(decay, &gan));
-        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), kept: None, privacy }
+    /// Trains `gan`, with a moving average of its generator where `ema` is its decay, and [`AdaptiveSteps`] where it `adapts`.
+    pub(super) fn new(gan: Gan, ema: Option<f32>, privacy: Option<Privacy>, adapts: bool) -> Self {
+        let (ema, adaptive) = (ema.map(|decay| Ema::new(decay, &gan)), adapts.then(AdaptiveSteps::new));
+        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), kept: None, privacy, adaptive }
     }
 
     fn gan(&self) -> &Gan {
@@ -65,7 +68,19 @@ impl GanTrainer {
         let real = privacy.samples(from, updates, &mut rng)?;
         let n = updates * dp.batch;
         let (z, labels) = (self.latent(n, streams), self.fake_classes(n, streams));
-        self.take_gan().private_step(&real, z, &labels, &dp, &mut rng)
+        let gan = self.take_gan();
+        match &mut self.adaptive {
+            None => gan.private_step(&real, z, &labels, &dp, &mut rng),
+            Some(steps) => {
+                let follows = |recognised| steps.count(recognised);
+                gan.adaptive_private_step(&real[0], z, &labels, &dp, &mut rng, follows)
+            }
+        }
+    }
+
+    /// Updates of the generator so far.
+    fn generator_steps(&self) -> u64 {
+        self.adaptive.as_ref().map_or(self.steps, AdaptiveSteps::generator_steps)
     }
 
     /// z of this step's `n` generated images.
@@ -83,6 +98,7 @@ impl GanTrainer {
 
 impl Trainer for GanTrainer {
     fn step(&mut self, batch: Batch<'_>, streams: &Streams) -> Result<()> {
+        let before = self.generator_steps();
         let (gan, losses) = match self.privacy.take() {
             None => self.plain_step(batch, streams),
             Some(privacy) => {
@@ -91,12 +107,13 @@ impl Trainer for GanTrainer {
                 done?
             }
         };
-        if let Some(ema) = &mut self.ema {
+        self.steps += 1;
+        let has_moved = self.generator_steps() > before;
+        if let Some(ema) = self.ema.as_mut().filter(|_| has_moved) {
             ema.follow(&gan);
         }
         self.gan = Some(gan);
         self.losses.push(losses);
-        self.steps += 1;
         Ok(())
     }
 
@@ -116,11 +133,19 @@ impl Trainer for GanTrainer {
 
     fn state(&self) -> Result<Params> {
         let average = self.ema.as_ref().map(|ema| Ok(ema.params()?.named_under(EMA))).transpose()?;
-        Ok(self.gan().training_state()?.merged_with(average.unwrap_or_default()))
+        let adaptive = self.adaptive.as_ref().map(AdaptiveSteps::state).unwrap_or_default();
+        Ok(self.gan().training_state()?.merged_with(average.unwrap_or_default()).merged_with(adaptive))
     }
 
     fn restore(&mut self, state: &Params, steps: u64) -> Result<()> {
-        let gan = self.take_gan().resume(state, steps as u32)?;
+        let gan = match &mut self.adaptive {
+            None => self.take_gan().resume(state, steps as u32)?,
+            Some(adaptive) => {
+                *adaptive = AdaptiveSteps::resume(state)?;
+                let of_generator = adaptive.generator_steps() as u32;
+                self.take_gan().resume_at(state, of_generator, steps as u32)?
+            }
+        };
         if let Some(ema) = &mut self.ema {
             *ema = Ema::resume(ema.decay(), gan.network(), &state.under(EMA), gan.device())?;
         }

@@ -9,6 +9,7 @@ use effgan_data::partition::CommonKeys;
 use effgan_data::{DataError, DatasetConfig, DatasetName};
 use effgan_fl::{AggregationKind, AlgorithmConfig, ExchangeKind, SimulationConfig};
 use effgan_nn::Precision;
+use effgan_nn::gan::DiscriminatorSteps;
 
 use super::Config;
 use super::typed::short;
@@ -31,6 +32,7 @@ impl Config {
         self.checkpoint.check()?;
         self.algorithm.check_aggregation(&self.aggregation)?;
         self.algorithm.check_training(&self.local, &self.network)?;
+        self.check_private_mean()?;
         if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
             self.check_fit(size, channels)?;
         }
@@ -39,11 +41,23 @@ impl Config {
 
     /// Checks the `[privacy]` table, and that networks and algorithm can be trained privately.
     fn check_privacy(&self) -> Result<()> {
-        let Some(privacy) = &self.privacy else { return Ok(()) };
+        let Some(privacy) = &self.privacy else {
+            if self.local.discriminator_steps == DiscriminatorSteps::Adaptive {
+                return Err(usage(
+                    "local.discriminator_steps = \"adaptive\" is for [privacy], whose noise weakens the discriminator"
+                        .into(),
+                ));
+            }
+            return Ok(());
+        };
         privacy.check()?;
         self.network.check_private()?;
         if self.local.precision != Precision::F32 {
             return Err(usage("local.precision must be f32 with [privacy], which bounds gradients in f32".into()));
+        }
+        if self.federation.label_counts {
+            let line = "federation.label_counts = true must be false with [privacy]: no noise hides the numbers of images by class";
+            return Err(usage(line.into()));
         }
         if !self.algorithm.exchanges().iter().all(|kind| matches!(kind, ExchangeKind::Average | ExchangeKind::Collect))
         {
@@ -57,7 +71,30 @@ impl Config {
         Ok(())
     }
 
-    /// Checks that there is no `[privacy]`: sites do not keep account of ε yet, and whatever else builds a model would train plainly.
+    /// Checks that averaging with noise, where the config wants it, hides all that is averaged.
+    fn check_private_mean(&self) -> Result<()> {
+        if self.aggregation.kind != AggregationKind::PrivateMean {
+            return Ok(());
+        }
+        if self.algorithm.has_single_batch_replies() {
+            let name = self.algorithm.name();
+            return Err(usage(format!(
+                "aggregation.kind = \"private-mean\" is not for {name}, whose rounds average no networks"
+            )));
+        }
+        if self.network.has_batch_norm() {
+            let line = "network.norm = \"batch\" is not for aggregation.kind = \"private-mean\": noise would make running variances negative; \
+                        take \"group\" or \"none\"";
+            return Err(usage(line.into()));
+        }
+        if self.federation.strategy.is_some() {
+            let line = "federation.strategy averages without the noise of aggregation.kind = \"private-mean\"; remove one of both";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that there is no `[privacy]`: its noise is planned for a whole run, and whatever else builds a model would train plainly.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the table.
@@ -65,8 +102,19 @@ impl Config {
         if self.privacy.is_none() {
             return Ok(());
         }
-        let line = "[privacy] is for effgan run and effgan sweep alone, which plan its noise; remove it";
+        let line = "[privacy] is for effgan run, effgan sweep and federations, which plan its noise; remove it";
         Err(usage(line.into()))
+    }
+
+    /// Checks that the noise at a real site is a secret.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub(crate) fn check_secret(&self) -> Result<()> {
+        if self.privacy.as_ref().is_none_or(|privacy| privacy.insecure_seed.is_none()) {
+            return Ok(());
+        }
+        Err(usage("privacy.insecure_seed makes nothing private and is for simulations alone; remove it".into()))
     }
 
     /// Checks that the network fits images of `size` pixels per side and `channels`.
@@ -125,7 +173,7 @@ impl Config {
                         are; choose another algorithm, or use effgan run";
             return Err(usage(line.into()));
         }
-        self.check_plain()?;
+        self.check_secret()?;
         self.check_images()?;
         self.check_classes()?;
         // Without a list of them, the number of sites is known once all are connected.

@@ -67,11 +67,12 @@ impl Config {
         config
     }
 
-    /// Whether the first rounds of a longer run would be others: where the learning rate decays over its length, and where the training is
-    /// private. Its noise may follow from the number of its updates, and what it costs is said of all of them: more rounds, and another
+    /// Whether the first rounds of a longer run would be others: where the learning rate decays over its length, and where the training or
+    /// averaging is private. Its noise may follow from the number of its updates, and what it costs is said of all of them: more rounds, and another
     /// fine-tuning after them, would cost more than was said.
     pub(crate) fn is_of_fixed_length(&self) -> bool {
-        self.local.decay.depends_on_the_length() || self.privacy.is_some()
+        let is_private = self.privacy.is_some() || self.aggregation.kind == AggregationKind::PrivateMean;
+        self.local.decay.depends_on_the_length() || is_private
     }
 
     /// Like [`identity`](Self::identity), but equal for `effgan` and `fedgan` where their rounds are the same, and another one where the

@@ -145,8 +145,8 @@ impl Config {
     /// The model that the run trains on images of `image_shape` in `num_classes` classes.
     ///
     /// # Errors
-    /// A network that does not fit such images; `[privacy]`, whose noise only [`pipeline::run`](crate::pipeline::run) plans: whatever else
-    /// trains would train plainly.
+    /// A network that does not fit such images; `[privacy]`, whose noise is planned for a whole run: whatever else trains would train
+    /// plainly.
     pub fn model(&self, image_shape: [usize; 3], num_classes: usize) -> Result<GanModel> {
         self.check_plain()?;
         self.model_without_noise(image_shape, num_classes)
@@ -236,7 +236,7 @@ pub(crate) mod tests {
     fn nothing_but_a_run_trains_a_private_config_which_would_then_be_plain() {
         let private = quickstart(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]).unwrap();
         let line = private.model([1, 28, 28], 10).unwrap_err().line();
-        assert_eq!(line, "[privacy] is for effgan run and effgan sweep alone, which plan its noise; remove it");
+        assert_eq!(line, "[privacy] is for effgan run, effgan sweep and federations, which plan its noise; remove it");
     }
 
     /// All files below `configs/`.
@@ -271,7 +271,7 @@ pub(crate) mod tests {
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
             // Images of a folder may have any size, which the config gives.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
-            let model = Arc::new(config.model([channels, side, side], 10).unwrap());
+            let model = Arc::new(config.model_without_noise([channels, side, side], 10).unwrap());
             let built = config.algorithm.build(model, config.local, &config.aggregation, Device::cpu().unwrap());
             assert!(built.is_ok(), "{}", file.display());
         }

@@ -39,7 +39,7 @@ pub fn federate(
         return resume_federated(config, out, grid, list, execution);
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
-    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
+    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop)?;
     let sites = connections.wait_for_sites()?;
     let inputs = inputs_of(config, sites, strategy, execution).map_err(|failure| execution.named(failure))?;
     let info = inputs.info(config, execution);
@@ -77,7 +77,7 @@ fn resume_federated(
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let sites = sites_of(out)?;
     let inputs = inputs_of(config, sites, strategy, execution).map_err(|failure| execution.named(failure))?;
-    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
+    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop)?;
     connections.set_run_id(run_id(config, &earlier));
     connections.keep_ledger_heads(out)?;
     let run = Run::reopen(config, &inputs, out, &earlier, execution)?;

@@ -35,6 +35,7 @@ pub use self::resume::{info_of, resume};
 use self::run_data::RunData;
 use self::run_inputs::RunInputs;
 pub(crate) use self::run_inputs::check_on;
+pub use self::run_inputs::privacy_plan;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
 use crate::record::events::{Event, Score, Scored, Stage, Verdict};
@@ -186,7 +187,7 @@ impl<'a> Run<'a> {
         mean: Option<&Params>,
     ) -> anyhow::Result<Ensemble> {
         let members = members.with_class_names(self.data.class_names(self.config));
-        let members = members.with_classes_without_examples(self.data.classes_without_examples());
+        let members = members.with_classes_without_examples(self.data.classes_without_examples(self.config));
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under(self.model.generator());
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };

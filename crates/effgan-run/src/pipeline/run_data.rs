@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use effgan_data::control_chars::without_control;
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
-use effgan_fl::Roster;
+use effgan_fl::{Algorithm, Roster};
 use effgan_metrics::spread;
 use effgan_nn::{Model, params};
 
 use crate::config::Config;
 use crate::failure::Result;
+use crate::privacy::{self, PrivacyStatement};
 use crate::progress::Progress;
-use crate::protocol::{Introduction, class_labels};
+use crate::protocol::{Introduction, class_labels, privacy_statement};
 use crate::record::run_dir::RunDir;
 use crate::record::run_info::{DatasetInfo, PartitionInfo};
 use crate::scores::{Scorer, Training};
@@ -58,6 +59,20 @@ impl RunData {
         }
     }
 
+    /// What private training with `algorithm` costs the clients; none where it is not private.
+    ///
+    /// # Errors
+    /// As [`privacy::statements`].
+    pub(super) fn privacy(&self, config: &Config, algorithm: &dyn Algorithm) -> Result<Vec<PrivacyStatement>> {
+        match self {
+            Self::Simulated(_, partition) => privacy::statements(config, algorithm, &Roster::of(partition)),
+            Self::AtSites(sites) => {
+                let statements = sites.iter().map(|site| privacy_statement(config, site.num_examples));
+                Ok(privacy::merged(statements.filter_map(Result::transpose).collect::<Result<_>>()?))
+            }
+        }
+    }
+
     /// `[c, h, w]` of all images, and how many classes there are.
     pub(super) fn image_shape_and_classes(&self) -> ([usize; 3], usize) {
         match self {
@@ -77,8 +92,11 @@ impl RunData {
         }
     }
 
-    /// Labels of the classes of which no client has a training image, sorted; none where nobody knows.
-    pub(super) fn classes_without_examples(&self) -> Vec<u8> {
+    /// Labels of the classes of which no client has a training image, sorted; none where nobody knows, or where that is private.
+    pub(super) fn classes_without_examples(&self, config: &Config) -> Vec<u8> {
+        if config.privacy.is_some() {
+            return Vec::new();
+        }
         let Some(counts) = self.class_counts() else { return Vec::new() };
         let (_, num_classes) = self.image_shape_and_classes();
         let is_empty = |label: &usize| counts.iter().all(|of_client| of_client[*label] == 0);
@@ -94,7 +112,7 @@ impl RunData {
             Self::Simulated(dataset, _) => Scorer::new(dataset, &config.evaluation, model, config.seed, how),
             Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, how.jobs, how.device)),
         }
-        .map(|scorer| scorer.without_classes(self.classes_without_examples()))
+        .map(|scorer| scorer.without_classes(self.classes_without_examples(config)))
     }
 
     /// Notes for the record: those on the data set, clients that count for fewer images than they have, and a client that outweighs all
@@ -115,7 +133,7 @@ impl RunData {
 
     /// A note about classes that a conditional model does not draw.
     fn not_drawn(&self, config: &Config) -> Option<String> {
-        let (labels, names) = (self.classes_without_examples(), self.class_names(config));
+        let (labels, names) = (self.classes_without_examples(config), self.class_names(config));
         if labels.is_empty() || !config.network.is_conditional() {
             return None;
         }

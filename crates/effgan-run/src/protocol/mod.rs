@@ -15,6 +15,6 @@ pub use self::server::{Grid, MessageId, NodeId, Pulled, SiteConnections, SiteLis
 pub(crate) use self::server::{LEDGERS, LedgerHead, test_servers};
 pub use self::site::{
     JOIN_CONFIG, LateGenerator, NETWORKS, POLICY, Rehearsal, SiteImages, SiteSettings, answer, approval, asked_of,
-    class_labels, fine_tune, hold_out, last_run_request, networks, policy_file, rehearse, run_request_of, split,
-    write_refusal,
+    class_labels, fine_tune, hold_out, last_run_request, networks, policy_file, privacy_statement, rehearse,
+    run_request_of, split, with_noise, write_refusal,
 };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Machine};
 use crate::config::Config;
-use crate::privacy::PrivacyStatement;
+use crate::privacy::{ClientPrivacyStatement, PrivacyStatement};
 
 /// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct RunInfo {
     /// What private training costs the clients, by number of images; empty where the training is not private.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub privacy: Vec<PrivacyStatement>,
+    /// What averaging with noise costs each client as a whole; absent where the server averages without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_privacy: Option<ClientPrivacyStatement>,
     /// Clients that attack in the simulation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attackers: Vec<String>,
@@ -172,6 +175,7 @@ pub fn at_start(
         model_hash: None,
         feature_network: None,
         privacy: Vec::new(),
+        client_privacy: None,
         attackers: config.simulation.attackers(config.seed, roster.names()).iter().map(ToString::to_string).collect(),
         resumed: 0,
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

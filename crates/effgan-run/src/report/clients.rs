@@ -20,6 +20,8 @@ pub(super) struct Clients {
     losses: Vec<String>,
     /// Whether all losses are in nats.
     in_nats: bool,
+    /// Whether training was private.
+    is_private: bool,
     rows: Vec<ClientRow>,
     short: bool,
 }
@@ -30,6 +32,8 @@ struct ClientRow {
     /// Whether it attacks in the simulation.
     attacks: bool,
     num_examples: String,
+    /// ε of private training; empty where it is not private.
+    epsilon: String,
     /// The last round in which the client took part; the fields below are of that round, and empty where there is none.
     round: String,
     steps: String,
@@ -44,9 +48,16 @@ pub(super) fn clients(folder: &Folder) -> Clients {
     Clients {
         losses: keys.iter().map(|key| loss_key::short(key)).collect(),
         in_nats: keys.iter().all(|key| folder.is_in_nats(key)),
+        is_private: !folder.info.privacy.is_empty(),
         rows: clients.map(|(name, &n)| row(folder, &keys, name, n)).collect(),
         short: partition.clients.len() <= SHORT,
     }
+}
+
+/// ε of a client with so many images; none where its samples and noise are no secret.
+fn epsilon(folder: &Folder, num_examples: u64) -> String {
+    let statement = folder.info.privacy.iter().find(|statement| statement.images == num_examples);
+    statement.map_or_else(String::new, |of| if of.insecure { "none".into() } else { of.rounded_epsilon() })
 }
 
 fn row(folder: &Folder, losses: &BTreeSet<String>, name: &str, num_examples: u64) -> ClientRow {
@@ -60,6 +71,7 @@ fn row(folder: &Folder, losses: &BTreeSet<String>, name: &str, num_examples: u64
         name: name.into(),
         attacks: folder.attacks(name),
         num_examples: count(num_examples),
+        epsilon: epsilon(folder, num_examples),
         round: last.as_ref().map_or_else(|| "–".into(), |(round, _)| round.to_string()),
         steps: metric(STEPS, 0),
         losses: losses.iter().map(|key| metric(key, 3)).collect(),

@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
+use crate::privacy::{self, ClientPrivacyStatement};
 use crate::record::events::Outcome;
 use crate::record::run_info::{RunInfo, Status};
-use crate::{privacy, units};
+use crate::units;
 
 /// Renders the page. Values are escaped since the templates are named `.html`.
 pub(super) fn render(folder: &Folder) -> Result<String, minijinja::Error> {
@@ -54,6 +55,8 @@ fn page(folder: &Folder) -> Value {
         unreadable => folder.unreadable.len(),
         unreadable_lines => units::lines(&folder.unreadable),
         headline => scores::headline(folder),
+        privacy => privacy_lines(&folder.info),
+        is_insecure => folder.info.privacy.iter().any(|statement| statement.insecure),
         notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
         main => context! { label => main.label, better => main.better.word() },
@@ -82,6 +85,12 @@ fn page(folder: &Folder) -> Value {
 /// Whether the server trains the generator, so that clients go on with their own discriminators from round to round.
 fn is_server_trained(folder: &Folder) -> bool {
     folder.settings.as_ref().is_some_and(|config| config.algorithm.has_single_batch_replies())
+}
+
+/// What the run's privacy costs, by image and by client.
+fn privacy_lines(info: &RunInfo) -> Vec<String> {
+    let of_clients = info.client_privacy.iter().flat_map(ClientPrivacyStatement::lines);
+    privacy::lines(&info.privacy).into_iter().chain(of_clients).collect()
 }
 
 /// The banner of a run that is not done: why the page is incomplete.
@@ -120,8 +129,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         Precision::F32 => "f32",
         Precision::Bf16 => "f32, with inputs of the large matrix products rounded to bf16",
     };
-    let privacy = privacy::lines(&info.privacy).into_iter().map(|line| ("private training", line));
-    let facts = [
+    vec![
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
         ("instruction set", machine.instruction_set.clone()),
@@ -131,6 +139,5 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         ("threads", info.jobs.to_string()),
         ("data set", dataset),
         ("networks", network),
-    ];
-    facts.into_iter().chain(privacy).collect()
+    ]
 }

@@ -73,6 +73,7 @@ fn info(status: Status) -> RunInfo {
         mean_is_fedgan: true,
         feature_network: None,
         privacy: Vec::new(),
+        client_privacy: None,
         attackers: Vec::new(),
         resumed: 0,
         model_hash: Some("9f3c".into()),

@@ -1,4 +1,4 @@
-//! What a training costs, as both commands print it.
+//! What a training costs, as `epsilon` and `noise` print it.
 
 use std::fmt::{self, Display, Formatter};
 

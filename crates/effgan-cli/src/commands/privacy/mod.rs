@@ -3,6 +3,7 @@
 mod cost;
 mod epsilon;
 mod noise;
+mod plan;
 
 use clap::Subcommand;
 use effgan_run::failure::Result;
@@ -13,10 +14,12 @@ use effgan_run::failure::Result;
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   effgan privacy epsilon --noise-multiplier 1.5 --sample-rate 0.04 --steps 2250 --delta 1e-5
-  effgan privacy noise --target-epsilon 10 --sample-rate 0.04 --steps 2250 --delta 1e-5")]
+  effgan privacy noise --target-epsilon 10 --sample-rate 0.04 --steps 2250 --delta 1e-5
+  effgan privacy plan configs/privacy/central.toml --images 60000")]
 pub(super) enum Privacy {
     Epsilon(epsilon::Epsilon),
     Noise(noise::Noise),
+    Plan(plan::Plan),
 }
 
 impl Privacy {
@@ -24,6 +27,7 @@ impl Privacy {
         match self {
             Self::Epsilon(epsilon) => epsilon.run(),
             Self::Noise(noise) => noise.run(),
+            Self::Plan(plan) => plan.run(),
         }
     }
 }

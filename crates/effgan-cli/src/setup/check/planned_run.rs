@@ -9,7 +9,7 @@ use effgan_fl::{Policy, Refusal, RunRequest};
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::hold_out::num_held_out;
-use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of};
+use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of, with_noise};
 use effgan_run::units::counted;
 
 use super::{Target, image_headers, right, wrong};
@@ -93,9 +93,11 @@ impl PlannedRun {
         let held_out = by_class.iter().map(|&num| num_held_out(num, held_out) as u64).sum();
         let images = by_class.iter().sum::<usize>() as u64 - held_out;
         self.images = Some([images, held_out]);
-        if let Some(run_request) = &mut self.run_request {
-            run_request.images = Some(images);
-        }
+        let counted = self.run_request.take().map(|run_request| RunRequest { images: Some(images), ..run_request });
+        self.run_request = match &self.config {
+            Some(config) => counted.map(|counted| with_noise(counted, config)),
+            None => counted,
+        };
     }
 
     /// Checks the run against the site's policy, as far as the run is known.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::gan::step::tests::named;
-use crate::gan::{GanModel, TrainConfig};
-use crate::model::{Batch, Model, Part, StepPlan, TrainingImages};
+use crate::gan::{DiscriminatorSteps, GanModel, TrainConfig};
+use crate::model::{Batch, Model, Part, StepPlan, Trainer, TrainingImages};
 use crate::networks::{DcganConfig, Network, NetworkConfig, NormKind, ResnetConfig, init};
 use crate::{Adam, Device, Params, Purpose, Streams};
 
@@ -264,6 +264,51 @@ fn a_private_step_without_noise_and_clipping_is_a_plain_step() {
         let (apart, moved) = (distance(&ours, &theirs), distance(&theirs, &first));
         assert!(apart < 0.02 * moved, "{name}: {apart} apart after a way of {moved}");
     }
+}
+
+/// A client's trainer whose generator follows by [`AdaptiveSteps`](crate::gan::adaptive_steps::AdaptiveSteps).
+fn adaptive_trainer(network: &Network, start: &Params) -> Box<dyn Trainer> {
+    let discriminator_steps = DiscriminatorSteps::Adaptive;
+    let model =
+        GanModel { privacy: Some(privacy(1.0, 1.0, Some(5))), discriminator_steps, ..GanModel::new(network.clone()) };
+    let adam = |learning_rate| Adam { learning_rate, beta1: 0.5 };
+    // A discriminator that hardly learns, and soon recognises nothing.
+    let adam = [("generator", adam(1e-2)), ("discriminator", adam(1e-6))].into();
+    let plan = StepPlan { adam, ema: Some(0.5), ..StepPlan::default() };
+    model.trainer(start, &plan, Device::cpu().unwrap()).unwrap()
+}
+
+#[test]
+fn the_generator_of_a_weak_discriminator_follows_less_often_also_after_an_interruption() {
+    let (_, network) = networks().swap_remove(3);
+    let len = network.image_shape.iter().product::<usize>();
+    let (pixels, labels, indices) = (vec![200; 6 * len], [0; 6], [0, 1, 2, 3, 4, 5]);
+    let from = || TrainingImages { pixels: &pixels, labels: &labels, indices: &indices };
+    let streams = Streams::of_client(1, 1, "north");
+    let start = gan(&network).params().unwrap();
+    let mut trainer = adaptive_trainer(&network, &start);
+    let step = |trainer: &mut Box<dyn Trainer>| {
+        trainer.step(Batch { from: from(), indices: &indices[..2] }, &streams).unwrap();
+        trainer.state().unwrap().under("generator")
+    };
+    let mut moved = Vec::new();
+    let mut before = start.under("generator");
+    for _ in 0..260 {
+        let after = step(&mut trainer);
+        moved.push(after != before);
+        before = after;
+    }
+    assert!(moved[..190].iter().all(|moved| *moved), "it follows each update at first");
+    assert!(moved[220..].iter().filter(|moved| **moved).count() == 20, "then every other one: {moved:?}");
+    let losses = trainer.drain_losses().unwrap();
+    assert!(losses.len() == 260 && losses.iter().flatten().all(|loss| loss.is_finite()));
+    let mut resumed = adaptive_trainer(&network, &start);
+    resumed.restore(&trainer.state().unwrap(), 260).unwrap();
+    for _ in 0..5 {
+        assert_eq!(step(&mut trainer), step(&mut resumed));
+    }
+    let collected = [trainer, resumed].map(|trainer| trainer.into_params(Part::Collected).unwrap());
+    assert_eq!(collected[0], collected[1]);
 }
 
 /// The parameters after two steps of a client on `images` of classes `labels`, with secret numbers from a seed.

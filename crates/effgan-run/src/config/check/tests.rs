@@ -17,7 +17,7 @@ use effgan_fl::{
     AggregationConfig, AggregationKind, AlgorithmConfig, Attack, AttackKind, CheckpointConfig, Decay, Flagged,
     LocalConfig, OnFailure, SimulationConfig, Speed,
 };
-use effgan_nn::gan::Loss;
+use effgan_nn::gan::{DiscriminatorSteps, Loss};
 use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, ResnetConfig};
 use effgan_nn::{DeviceName, Precision};
 use toml::{Table, Value};
@@ -100,7 +100,7 @@ fn with_every_key() -> Config {
         local: LocalConfig {
             batch_size: 16,
             loss: Loss::NonSaturating,
-            discriminator_steps: 1,
+            discriminator_steps: DiscriminatorSteps::Fixed(1),
             learning_rate: 1e-3,
             generator_learning_rate: Some(1e-3),
             discriminator_learning_rate: Some(1e-3),
@@ -124,6 +124,9 @@ fn with_every_key() -> Config {
             kind: AggregationKind::NormClippedMean,
             trim: None,
             clip: Some(1.0),
+            // For another kind: see `every_kind`.
+            noise_multiplier: None,
+            delta: None,
             max_norm: Some(1.0),
             max_value: Some(1.0),
             max_weight: Some(0.5),
@@ -177,10 +180,19 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
         }),
         of(&|config| (config.local.epochs, config.local.steps) = (None, Some(1))),
         of(&|config| private(config, None, Some(1.0))),
-        of(&|config| private(config, Some(10.0), None)),
+        of(&|config| {
+            private(config, Some(10.0), None);
+            config.local.discriminator_steps = DiscriminatorSteps::Adaptive;
+        }),
         of(&|config| {
             let AggregationConfig { kind, trim, clip, max_weight, .. } = &mut config.aggregation;
             (*kind, *trim, *clip, *max_weight) = (AggregationKind::TrimmedMean, Some(1), None, None);
+        }),
+        of(&|config| {
+            private(config, None, Some(1.0));
+            let AggregationConfig { kind, noise_multiplier, delta, max_weight, .. } = &mut config.aggregation;
+            (*kind, *noise_multiplier, *delta, *max_weight) =
+                (AggregationKind::PrivateMean, Some(1.0), Some(1e-5), None);
         }),
         of(&|config| {
             let (norm, conditional) = (NormKind::Batch, false);
@@ -207,6 +219,7 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
 fn private(config: &mut Config, target_epsilon: Option<f64>, noise_multiplier: Option<f64>) {
     let NetworkConfig::Dcgan(dcgan) = &mut config.network else { unreachable!() };
     dcgan.norm = NormKind::Group;
+    config.federation.label_counts = false;
     let privacy = PrivacyConfig { target_epsilon, noise_multiplier, delta: 1e-5, clip: 1.0, insecure_seed: Some(1) };
     config.privacy = Some(privacy);
 }
@@ -375,7 +388,10 @@ fn the_walk_over_the_numbers_has_every_kind() {
 const OF_EVERY_TYPE: [&str; 11] =
     ["true", "1", "1.5", "\"?\"", "1979-05-27", "[]", "[1]", "[\"?\"]", "[{}]", "{}", "{ a = 1 }"];
 /// Values of another type than the key's that are accepted all the same: key, value, and why.
-const ACCEPTED: [(&str, &str, &str); 1] = [("dataset.max_memory", "1", "a number of MiB")];
+const ACCEPTED: [(&str, &str, &str); 2] = [
+    ("dataset.max_memory", "1", "a number of MiB"),
+    ("local.discriminator_steps", "1", "a number of updates, where it is adaptive"),
+];
 /// What only a programmer of effgan understands.
 const WORDS_OF_RUST: [&str; 12] = [
     "invalid type",

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use effgan_data::control_chars::without_control;
-use effgan_fl::policy::Amount;
+use effgan_fl::policy::{Amount, PrivateUpdates};
 use effgan_nn::params;
 
-use crate::units::counted;
+use crate::units::{counted, three_digits};
 
 use super::{Answered, Asked, Entry, Head, Ledger, LedgerError, Line, Refused};
 
@@ -124,9 +124,22 @@ fn sent(answered: &Answered) -> String {
     let done = match trained.steps {
         0 if arrays.is_empty() => String::new(),
         0 => "; the same answer again".into(),
-        steps => format!("; after {}, {}", counted(steps, "training step"), passes(trained.passes)),
+        steps => format!("; after {}, {}{}", counted(steps, "training step"), passes(trained.passes), private(trained)),
     };
     format!("sent {}{done}", parts.join(", "))
+}
+
+/// The private updates among the training.
+fn private(trained: &Amount) -> String {
+    let updates = |of: &PrivateUpdates| {
+        let PrivateUpdates { noise_multiplier, sample_rate, updates } = of;
+        format!(
+            ", {} with noise of {noise_multiplier} and images with probability {}",
+            counted(*updates, "private update"),
+            three_digits(*sample_rate)
+        )
+    };
+    trained.private.iter().map(updates).collect()
 }
 
 impl Totals {
@@ -135,7 +148,7 @@ impl Totals {
             Entry::Answered(answered) => {
                 self.answered += 1;
                 self.bytes += answered.arrays.values().map(|array| array.bytes).sum::<u64>();
-                self.trained = self.trained.plus(answered.trained);
+                self.trained = std::mem::take(&mut self.trained).plus(&answered.trained);
             }
             Entry::Refused(_) => self.refused += 1,
             _ => {}

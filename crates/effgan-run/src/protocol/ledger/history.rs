@@ -102,7 +102,7 @@ impl History {
         // The server chooses the run's id, so an equal id may only ever add to what counts against the run.
         let is_this = is_same_config || (!request.run.is_empty() && asked.run == request.run);
         let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
-        *spent = spent.plus(trained);
+        *spent = std::mem::take(spent).plus(&trained);
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }

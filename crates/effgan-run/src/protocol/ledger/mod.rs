@@ -110,6 +110,16 @@ impl Ledger {
         }
     }
 
+    /// Whether a line has this SHA-256.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn has_line(&self, hash: &str) -> Result<bool> {
+        let mut is_there = false;
+        let head = self.read(|_, line| is_there |= line.previous == hash)?;
+        Ok(is_there || head.hash == hash)
+    }
+
     /// Appends `entry`, syncs it to the disk, and returns the new head's hash. A request that is refused again for the same reason gets no
     /// second line, because the server repeats its request every 15 seconds while the run waits for the site's approval.
     ///

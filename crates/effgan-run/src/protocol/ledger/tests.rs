@@ -16,7 +16,7 @@ fn folder() -> (TempDir, Ledger) {
 
 fn answered(round: u32) -> Entry {
     let asked = Asked { kind: "average".into(), round: Some(round), config: "c".repeat(64), ..Asked::default() };
-    let trained = Amount { rounds: 1, steps: 10, passes: 0.1 };
+    let trained = Amount { rounds: 1, steps: 10, passes: 0.1, private: Vec::new() };
     Entry::Answered(Box::new(Answered { asked, trained, ..Answered::default() }))
 }
 

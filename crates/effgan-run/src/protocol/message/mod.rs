@@ -56,6 +56,8 @@ pub(super) const ITERATION: &str = "iteration";
 pub(super) const TENSORS: &str = "tensors";
 /// The head of the site's ledger.
 pub(super) const LEDGER: &str = "ledger";
+/// The newest head of the site's ledger that the server has.
+pub(super) const LEDGER_HEAD: &str = "ledger-head";
 /// The code of a [`Refusal`](effgan_fl::Refusal).
 pub(super) const REFUSED: &str = "refused";
 /// n_k, under the name by which Flower's strategies find the weight of a reply.

@@ -3,7 +3,7 @@
 use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
 use effgan_nn::params;
 
-use super::{CONFIG, CONFIG_HASH, Content, DEADLINE, ITERATION, KIND, QUERY, ROUND, RUN, VERSION};
+use super::{CONFIG, CONFIG_HASH, Content, DEADLINE, ITERATION, KIND, LEDGER_HEAD, QUERY, ROUND, RUN, VERSION};
 
 impl Content {
     /// The request that asks a node which site it is.
@@ -54,6 +54,13 @@ impl Content {
     pub fn with_config(mut self, text: &str) -> Self {
         self.words.insert(CONFIG.into(), text.into());
         self.words.insert(CONFIG_HASH.into(), params::sha256(text.as_bytes()));
+        self
+    }
+
+    /// Adds the newest head of the site's ledger that the server has.
+    #[must_use]
+    pub fn with_ledger_head(mut self, head: Option<&str>) -> Self {
+        self.words.extend(head.map(|head| (LEDGER_HEAD.to_owned(), head.to_owned())));
         self
     }
 

@@ -50,7 +50,10 @@ pub(super) enum Purpose {
 impl SiteConnections<'_> {
     /// Asks a node which site it is.
     pub(super) fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
-        self.push(id, QUERY, Content::query(), Purpose::Query(id), MAX_INTRODUCTION)
+        let listed = self.list.as_ref().and_then(|list| list.by_node().get(&id));
+        let head = listed.and_then(|site| self.known_heads.newest(&site.name, self.key_of(&site.name).as_ref()));
+        let content = Content::query().with_ledger_head(head);
+        self.push(id, QUERY, content, Purpose::Query(id), MAX_INTRODUCTION)
     }
 
     /// Sends a request to a site that is connected as `node`.
@@ -63,7 +66,9 @@ impl SiteConnections<'_> {
         let Undelivered { site_message, max_reply_bytes } = undelivered;
         let kind = message_type(site_message.broadcast.kind);
         let purpose = Purpose::Work(client.clone(), site_message.broadcast.id(), self.key_of(client));
-        self.push(node, kind, Content::of_site_message(site_message), purpose, *max_reply_bytes)
+        let head = self.known_heads.newest(client, self.key_of(client).as_ref());
+        let content = Content::of_site_message(site_message).with_ledger_head(head);
+        self.push(node, kind, content, purpose, *max_reply_bytes)
     }
 
     fn push(
@@ -117,7 +122,16 @@ impl SiteConnections<'_> {
         content: &Content,
     ) -> effgan_fl::Result<()> {
         match content.ledger() {
-            Ok(Some(head)) => self.ledger_heads.add(client, request, head),
+            Ok(Some(head)) => {
+                self.ledger_heads.add(client, request, head)?;
+                // An answer shows that the ledger has the head that the request had. A refusal may come before that is looked at, and a plain
+                // run costs no ε.
+                let is_answer = matches!(content.refusal(), Ok(None));
+                if is_answer && self.config.privacy.is_some() {
+                    self.known_heads.keep(client, self.key_of(client), head)?;
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod grid;
+mod known_heads;
 mod ledger_heads;
 mod node_admission;
 mod nodes;
@@ -22,6 +23,7 @@ use effgan_fl::{Carrier, FlError, Reply, SiteMessage};
 
 use self::delivery::{InFlight, Purpose, Undelivered};
 pub use self::grid::{Grid, MessageId, NodeId, Pulled};
+use self::known_heads::KnownHeads;
 use self::ledger_heads::LedgerHeads;
 #[cfg(test)]
 pub(crate) use self::ledger_heads::{LEDGERS, LedgerHead};
@@ -48,6 +50,8 @@ pub struct SiteConnections<'a> {
     list: Option<SiteList>,
     /// The heads of the sites' ledgers, as they come with replies.
     ledger_heads: LedgerHeads,
+    /// Those that sites are sent, over all runs.
+    known_heads: KnownHeads,
     /// Becomes true when the run is to end.
     stop: &'a AtomicBool,
     /// The nodes that are or were connected.
@@ -65,14 +69,19 @@ pub struct SiteConnections<'a> {
 
 impl<'a> SiteConnections<'a> {
     /// Connections of a run that has not begun and has no id yet.
+    ///
+    /// # Errors
+    /// When the server's folder has heads of ledgers that cannot be read.
     pub fn new(
         grid: &'a mut dyn Grid,
         config: &'a Config,
         list: Option<SiteList>,
         progress: &'a Progress,
         stop: &'a AtomicBool,
-    ) -> Self {
-        Self {
+    ) -> effgan_fl::Result<Self> {
+        let known_heads = list.as_ref().map(|list| KnownHeads::of(list.server())).transpose()?.unwrap_or_default();
+        Ok(Self {
+            known_heads,
             grid,
             config,
             config_text: config.for_sites().to_toml(),
@@ -87,7 +96,7 @@ impl<'a> SiteConnections<'a> {
             undelivered: BTreeMap::new(),
             gone: Vec::new(),
             failed: VecDeque::new(),
-        }
+        })
     }
 
     /// Sends `run_id` with all requests from now on.

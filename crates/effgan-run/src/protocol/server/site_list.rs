@@ -1,7 +1,7 @@
 //! The server's list of sites: which node is which site, by the key with which the gate let it in, and how many images each may count for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 use effgan_fl::FlError;
@@ -40,6 +40,11 @@ impl SiteList {
     /// The list in the folder `server`, which `effgan federation init` made. Nothing is read yet.
     pub fn of(server: PathBuf) -> Self {
         Self { server, entries: Entries::default(), is_read: false, problem: None }
+    }
+
+    /// The server's folder.
+    pub(super) fn server(&self) -> &Path {
+        &self.server
     }
 
     /// The sites that have connected with the key on the list, by node, as of the last [`refresh`](Self::refresh).

@@ -51,7 +51,7 @@ fn a_site_whose_images_contradict_the_config_is_refused_rather_than_the_sites_af
     let text = format!("{text}[federation]\nclasses = [\"cats\", \"dogs\"]\n");
     let config = Config::parse(&text, &[]).unwrap();
     let (progress, stop, mut grid) = (Progress::events(|_| {}), AtomicBool::new(false), Replies(Vec::new()));
-    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
+    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop).unwrap();
     let honest = introduction("north", [1, 32, 32]);
     assert_eq!(connections.check_site(&honest), Ok(()));
     for shape in [[1, 1000, 1000], [3, 32, 32], [1, 32, 28]] {
@@ -68,7 +68,7 @@ fn a_site_whose_images_contradict_the_config_is_refused_rather_than_the_sites_af
 fn a_site_that_computes_with_another_arithmetic_is_refused_by_name() {
     let config = Config::parse(include_str!("../../../tests/tiny.toml"), &[]).unwrap();
     let (progress, stop, mut grid) = (Progress::events(|_| {}), AtomicBool::new(false), Replies(Vec::new()));
-    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
+    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop).unwrap();
     let north = introduction("north", [1, 28, 28]);
     assert_eq!(connections.check_site(&north), Ok(()));
     let earlier = Introduction { arithmetic_version: ArithmeticVersion(1), ..north };
@@ -84,7 +84,7 @@ fn a_node_that_was_queried_several_times_while_it_waited_is_one_site() {
     let (progress, stop) = (Progress::events(|_| {}), AtomicBool::new(false));
     // The run is approved after the first of three queries; their replies come in any order.
     let mut grid = Replies(vec![Content::refusing(Refusal::WaitingForApproval), reply(), reply()]);
-    let mut connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
+    let mut connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop).unwrap();
     connections.nodes.insert(7, Node::Asked);
     for i in 0..3 {
         let query = InFlight { purpose: Purpose::Query(7), request: RequestId::default(), max_reply_bytes: 0 };

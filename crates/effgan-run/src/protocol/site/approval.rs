@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::anyhow;
 use effgan_data::control_chars;
 use effgan_fl::local::LocalWork;
-use effgan_fl::policy::{Clause, Policy};
+use effgan_fl::policy::{Clause, Policy, PrivacyRequest, PrivateUpdates};
 use effgan_fl::{AlgorithmConfig, RunRequest};
+use effgan_privacy::{Composition, SampledGaussian, epsilon};
 
 use super::context::POLICY;
 use crate::failure::{Failure, Result};
+use crate::privacy::rounded_up;
 use crate::protocol::ledger::{Entry, History, Ledger, PendingRun};
 
 /// Minimum number of digits of a hash that name a run. An attacker finds two configs whose hashes share 16 hex digits within 2^32 tries; for 32 digits
@@ -38,6 +40,7 @@ pub fn shown(site: &Path, pending: &PendingRun) -> Result<String> {
         ("in all", in_all(run_request)),
         ("images", images(run_request)),
         ("sends", sends(run_request)),
+        ("privacy", privacy(run_request)),
         ("config", format!("SHA-256 {}", in_groups(config))),
     ] {
         text += &format!("  {name:<8}{what}\n");
@@ -162,6 +165,28 @@ fn sends(run_request: &RunRequest) -> String {
     let about = "the number of images, and mean losses".to_owned();
     let parts: Vec<String> = networks.into_iter().chain(generator).chain(counts).chain(names).chain([about]).collect();
     parts.join("; ")
+}
+
+/// What differential privacy promises each image; ε is that of this run alone.
+fn privacy(run_request: &RunRequest) -> String {
+    let Some(PrivacyRequest { delta, .. }) = run_request.privacy else {
+        return "none: nothing bounds what leaves".into();
+    };
+    let Some(PrivateUpdates { noise_multiplier, sample_rate, updates }) = run_request.total_private_updates() else {
+        return format!("differential privacy at δ = {delta:e}; ε follows once the images are counted");
+    };
+    let cost = || {
+        let step = SampledGaussian::new(noise_multiplier, sample_rate)?;
+        epsilon(&Composition::of(step, updates)?, delta)
+    };
+    match cost() {
+        Ok(cost) => format!(
+            "differential privacy: ε = {} at δ = {delta:e} for each image, if every round is answered once ({})",
+            rounded_up(cost.value),
+            cost.accountant
+        ),
+        Err(error) => format!("nothing bounds what leaves: {error}"),
+    }
 }
 
 fn takes_turns(RunRequest { algorithm, .. }: &RunRequest) -> bool {

@@ -38,9 +38,10 @@ impl SiteContext {
     /// Checks the request against what the site has answered before.
     ///
     /// # Errors
-    /// A spent budget; a hold-out secret that is gone; another hold-out than the site's.
+    /// A spent budget; a ledger that lacks what the server has; a hold-out secret that is gone; another hold-out than the site's.
     pub(super) fn check_history(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
         self.policy.check(&request.run_request, &history.spent)?;
+        self.check_ledger(request)?;
         if history.held_out.is_some() && !self.has_secret() {
             let why = "hold-out.secret is missing, which decides which images are held out; restore it from a backup";
             return Err(SiteError::new(Refusal::WorkFailed, why));
@@ -55,6 +56,23 @@ impl SiteContext {
                 Err(SiteError::new(Refusal::HoldOutDiffers, why))
             }
         }
+    }
+
+    /// Checks that the ledger has all that private training has cost, as far as the server knows: one that was restored from a backup lacks what
+    /// was answered later.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerRestored`] for a private run.
+    fn check_ledger(&self, request: &ServerRequest) -> Result<(), SiteError> {
+        let Some(head) = request.ledger_head.as_ref().filter(|_| request.config.privacy.is_some()) else {
+            return Ok(());
+        };
+        if self.ledger.has_line(head)? {
+            return Ok(());
+        }
+        let why = "ledger.jsonl lacks a line that the server has the hash of, so it does not say all that private training has cost: it was \
+                   restored from a backup; restore the newest one";
+        Err(SiteError::new(Refusal::LedgerRestored, why))
     }
 
     /// Checks that somebody at the site has approved the run, where the policy wants that. `checked` is the result of the checks that depend on
@@ -120,6 +138,7 @@ impl SiteContext {
         listed.train.iter().for_each(|(_, label)| sizes[usize::from(*label)] += 1);
         let train = |&size: &usize| (size - hold_out::num_held_out(size, request.run_request.held_out)) as u64;
         let run_request = RunRequest { images: Some(sizes.iter().map(train).sum()), ..request.run_request.clone() };
+        let run_request = config_request::with_noise(run_request, &request.config);
         let dataset = &request.config.dataset;
         match (dataset.size, dataset.channels) {
             (Some(size), Some(channels)) => {
@@ -146,6 +165,7 @@ impl SiteContext {
         let Images { dataset, share, .. } = images;
         let (train, config) = (&dataset.train, &request.config);
         let counted = RunRequest { images: Some(share.train.len() as u64), ..request.run_request.clone() };
+        let counted = config_request::with_noise(counted, config);
         let num_images = train.len() + dataset.test.len();
         let run_request =
             config_request::with_image_shape(counted, config, train.shape(), train.num_classes(), num_images)?;
@@ -155,7 +175,7 @@ impl SiteContext {
             Some(site_message) if !history.has_answered() => Ok(self.policy.check_work(
                 &run_request,
                 &history.spent,
-                amount(&run_request, &site_message.broadcast),
+                &amount(&run_request, &site_message.broadcast),
             )?),
             _ => Ok(()),
         }
@@ -183,7 +203,7 @@ impl SiteContext {
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }
         record.trained = amount(run_request, &site_message.broadcast);
-        Ok(self.policy.check_work(run_request, &history.spent, record.trained)?)
+        Ok(self.policy.check_work(run_request, &history.spent, &record.trained)?)
     }
 
     /// Checks that the approval was not withdrawn while the site worked on the answer.

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use effgan_data::partition::CommonKeys;
-use effgan_fl::policy::Spent;
+use effgan_fl::policy::{PrivacyRequest, Spent};
 use effgan_fl::{LocalConfig, RunRequest};
 use effgan_nn::Model;
 use effgan_nn::networks::{NetworkConfig, num_bytes};
 
 use crate::config::Config;
 use crate::failure::Result;
+use crate::privacy::{self, PrivacyStatement};
 use crate::protocol::ledger::{History, Ledger};
 
 /// What the run that last asked the site in this folder requests, and what the site has trained; `None` when no run has asked.
@@ -50,7 +51,7 @@ pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
         held_out: shares(config).held_out,
         images: None,
         batch_size: batch_size as u64,
-        batches_per_step: discriminator_steps as u64,
+        batches_per_step: discriminator_steps.per_step() as u64,
         image_size: config.dataset.size.map(|size| size as u64),
         channels: config.dataset.channels.map(|channels| channels as u64),
         model: None,
@@ -60,11 +61,34 @@ pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
         // Without a list of classes, each site would have to send the names of its folders.
         class_names: config.check_classes().is_err(),
         conditional: config.network.is_conditional(),
+        privacy: config.privacy.as_ref().map(|privacy| PrivacyRequest { noise_multiplier: None, delta: privacy.delta }),
     };
     match (config.dataset.size, config.dataset.channels) {
         (Some(size), Some(channels)) => with_image_shape(run_request, config, [channels, size, size], 1, 0),
         _ => Ok(run_request),
     }
+}
+
+/// What private training costs a site with `images` training images that takes part in every round: it cannot know in which it will not.
+/// `None` without `[privacy]`.
+///
+/// # Errors
+/// δ that is not below 1/n, or a target that no noise reaches.
+pub fn privacy_statement(config: &Config, images: u64) -> Result<Option<PrivacyStatement>> {
+    if config.privacy.is_none() {
+        return Ok(None);
+    }
+    let run_request = RunRequest { images: Some(images), ..from_config(config, config.federation.deadline)? };
+    let steps = run_request.total_steps().unwrap_or(u64::MAX);
+    privacy::statement_at_site(config, images, steps.saturating_mul(run_request.batches_per_step))
+}
+
+/// Adds the noise of private training, once the number of images is known. Where none can be planned, the policy refuses the run.
+pub fn with_noise(run_request: RunRequest, config: &Config) -> RunRequest {
+    let statement = run_request.images.and_then(|images| privacy_statement(config, images).ok()?);
+    let noise_multiplier = statement.map(|statement| statement.noise_multiplier);
+    let privacy = run_request.privacy.map(|privacy| PrivacyRequest { noise_multiplier, ..privacy });
+    RunRequest { privacy, ..run_request }
 }
 
 /// Adds what depends on the images: their shape `[c, h, w]`, and their number, with test images.
@@ -78,7 +102,7 @@ pub(super) fn with_image_shape(
     num_classes: usize,
     num_images: usize,
 ) -> Result<RunRequest> {
-    let networks = config.model(shape, num_classes)?.networks();
+    let networks = config.model_without_noise(shape, num_classes)?.networks();
     let model = networks.iter().map(|network| num_bytes(&network.tensors)).sum();
     let image = shape.iter().map(|&n| n as u64).product::<u64>();
     let batch = run_request.images_per_step(run_request.images.unwrap_or(u64::MAX));

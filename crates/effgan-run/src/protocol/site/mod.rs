@@ -33,7 +33,7 @@ use effgan_data::control_chars::without_control;
 use effgan_data::datasets::FileList;
 use effgan_fl::{FlError, Refusal};
 
-pub use self::config_request::{last_run_request, run_request_of};
+pub use self::config_request::{last_run_request, privacy_statement, run_request_of, with_noise};
 pub use self::context::POLICY;
 use self::context::SiteContext;
 use self::exchange_work::ExchangeWork;

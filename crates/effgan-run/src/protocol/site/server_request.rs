@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::protocol::Content;
 use crate::protocol::ledger::Asked;
 use crate::protocol::message::{
-    CONFIG, CONFIG_HASH, DEADLINE, ITERATION, KIND, MAX_SECONDS, QUERY, ROUND, RUN, VERSION, message_type,
+    CONFIG, CONFIG_HASH, DEADLINE, ITERATION, KIND, LEDGER_HEAD, MAX_SECONDS, QUERY, ROUND, RUN, VERSION, message_type,
 };
 
 /// Maximum number of bytes of a config; those in configs/ have up to 2,000.
@@ -32,6 +32,8 @@ pub(super) struct ServerRequest {
     pub(super) run_request: RunRequest,
     /// The work; `None` for a query.
     pub(super) site_message: Option<SiteMessage>,
+    /// The newest head of the site's ledger that the server has; `None` where it has none.
+    pub(super) ledger_head: Option<String>,
 }
 
 impl ServerRequest {
@@ -68,13 +70,15 @@ impl ServerRequest {
         }
         let in_config = |failure: crate::Failure| SiteError::inconsistent(format!("the config: {}", failure.line()));
         let config = Config::parse(&text, &[]).map_err(in_config)?;
-        config.check_plain().map_err(in_config)?;
+        config.check_secret().map_err(in_config)?;
         let run_request = config_request::from_config(&config, seconds).map_err(in_config)?;
+        let ledger_head = message.words.get(LEDGER_HEAD).cloned();
         let site_message = site_message(kind, message)?;
         if let Some(site_message) = &site_message {
             check_site_message(site_message, &config.algorithm, &run_request).map_err(SiteError::inconsistent)?;
         }
-        Ok(Self { config, config_hash, run, seconds: Duration::from_secs_f64(seconds), run_request, site_message })
+        let seconds = Duration::from_secs_f64(seconds);
+        Ok(Self { config, config_hash, run, seconds, run_request, site_message, ledger_head })
     }
 
     /// What the ledger records of it.

@@ -7,13 +7,15 @@ use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
+use effgan_nn::gan::GanModel;
 use effgan_nn::{ArithmeticVersion, DeviceName};
 
-use super::class_labels;
 use super::context::SiteContext;
 use super::site_error::SiteError;
+use super::{class_labels, config_request};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::privacy;
 use crate::protocol::Introduction;
 
 /// The images of a site.
@@ -117,9 +119,16 @@ impl Images {
     pub(super) fn algorithm(&self, config: &Config) -> Result<Box<dyn Algorithm>, SiteError> {
         let Self { dataset, share, .. } = self;
         let train = &dataset.train;
-        let model = Arc::new(config.model(train.shape(), train.num_classes())?);
-        check_shard(&*model, &share.name, share.train.len())?;
-        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, self.device.open()?)?)
+        let (images, device) = (share.train.len(), self.device.open()?);
+        let plain = config.model_without_noise(train.shape(), train.num_classes())?;
+        let statement = config_request::privacy_statement(config, images as u64)?;
+        let privacy = privacy::training(config, statement.as_slice());
+        let model = Arc::new(GanModel { privacy, ..plain });
+        check_shard(&*model, &share.name, images)?;
+        if config.privacy.is_some() {
+            model.check_private(device)?;
+        }
+        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, device)?)
     }
 
     /// What the site says of itself in its reply to a query.

@@ -56,11 +56,11 @@ impl Setting {
 
     /// Real images of one step.
     pub(super) fn images_per_step(&self) -> usize {
-        self.local.batch_size * self.local.discriminator_steps
+        self.local.batch_size * self.local.discriminator_steps.per_step()
     }
 
     pub(super) fn flop_per_step(&self) -> f64 {
-        self.network.flop_per_step(self.local.batch_size, self.local.discriminator_steps)
+        self.network.flop_per_step(self.local.batch_size, self.local.discriminator_steps.per_step())
     }
 
     /// The kind of network, as in a config, and its channels.

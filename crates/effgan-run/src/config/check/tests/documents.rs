@@ -49,7 +49,9 @@ fn every_kind_is_named_in_readme_and_has_its_row_in_docs_and_in_the_tables() {
     for (key, document, named) in NAMED {
         let text = read(document);
         let text = if document == "README.md" { section(&text, "## What is included", "\n## ") } else { &text };
-        let lacks = |kind: &String| !text.contains(&named.replace('?', kind));
+        // Noise that hides a client is no defence against it: it has no row in the table of bad clients.
+        let has_no_row = |kind: &str| (document, kind) == ("scripts/tables.py", "private-mean");
+        let lacks = |kind: &String| !has_no_row(kind) && !text.contains(&named.replace('?', kind));
         lacking.extend(kinds(key).into_iter().filter(lacks).map(|kind| format!("{document} lacks {key} = {kind}")));
     }
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));

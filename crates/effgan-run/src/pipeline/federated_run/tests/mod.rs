@@ -26,6 +26,7 @@ use crate::report::run_folder::Folder;
 
 mod hostile_sites;
 mod own_folders;
+mod private_runs;
 mod unavailable_sites;
 mod whole_runs;
 

@@ -65,8 +65,8 @@ fn a_config_that_no_federation_can_run_is_refused_before_any_site_is_asked() {
         (central, "algorithm.kind = \"central\" trains on all images in one place"),
         (config(&["simulation.dropout=0.5"]), "[simulation] describes simulated dropouts and attackers"),
         (
-            config(&["network.norm=group", "privacy={ noise_multiplier = 1.0 }"]),
-            "[privacy] is for effgan run and effgan sweep alone",
+            config(&["network.norm=group", "privacy={ noise_multiplier = 1.0, insecure_seed = 1 }"]),
+            "privacy.insecure_seed makes nothing private and is for simulations alone",
         ),
         (
             of_folders(&["aggregation.min_clients=3"]),

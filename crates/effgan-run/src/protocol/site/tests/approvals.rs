@@ -100,7 +100,7 @@ fn answered_before(held_out: f64, steps: u64) -> Entry {
         round: Some(1),
         ..Default::default()
     };
-    let trained = effgan_fl::policy::Amount { steps, rounds: 1, passes: 1.0 };
+    let trained = effgan_fl::policy::Amount { steps, rounds: 1, passes: 1.0, private: Vec::new() };
     Entry::Answered(Box::new(Answered { asked, held_out, trained, ..Default::default() }))
 }
 

@@ -50,10 +50,11 @@ fn a_config_out_of_its_bounds_is_refused_with_a_line_in_the_ledger_before_images
         (with("base_channels = 2", "base_channels = 0"), "network.base_channels = 0 must be from 1 to 1024"),
         (with("rounds = 2", "rounds = 2, cohort = 0.0"), "algorithm.cohort = 0.0 must be above 0 and at most 1"),
         (ua_gan.replace("batch_size", "loss = \"hinge\", batch_size"), "local.loss must be non-saturating for ua-gan"),
-        // A site that took it would train plainly, while its operator reads that it is private.
+        // The server would know the noise, while the site's operator reads that the run is private.
         (
-            with("base_channels = 2", "base_channels = 2, norm = \"none\"") + "[privacy]\nnoise_multiplier = 1.0\n",
-            "[privacy] is for effgan run and effgan sweep alone",
+            with("base_channels = 2", "base_channels = 2, norm = \"none\"")
+                + "[privacy]\nnoise_multiplier = 1.0\ninsecure_seed = 1\n",
+            "privacy.insecure_seed makes nothing private and is for simulations alone",
         ),
         (format!("{ua_gan}[aggregation]\nkind = \"median\"\n"), "aggregation.kind = \"median\" is not for ua-gan"),
     ] {

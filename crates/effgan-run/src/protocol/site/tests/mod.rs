@@ -15,6 +15,7 @@ use crate::protocol::message::{CONFIG_HASH, KIND, message_type};
 mod approvals;
 mod hostile_requests;
 mod policy_limits;
+mod private_runs;
 mod rehearsals;
 mod site_files;
 
@@ -113,7 +114,7 @@ fn site_message(config: &str, kind: ExchangeKind, round: u32, params: Params) ->
 fn start(config: &str) -> Params {
     let config = Config::parse(config, &[]).unwrap();
     let size = config.dataset.size.unwrap_or(16);
-    effgan_nn::model::init(&config.model([1, size, size], 1).unwrap(), config.seed)
+    effgan_nn::model::init(&config.model_without_noise([1, size, size], 1).unwrap(), config.seed)
 }
 
 fn refusal(content: &Content) -> Option<Refusal> {

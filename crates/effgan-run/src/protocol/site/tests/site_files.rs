@@ -55,7 +55,7 @@ fn every_answer_is_in_the_ledger_as_it_left() {
     for name in ["num-examples", "loss_d", "loss_g", "steps", "seconds"] {
         assert_eq!(train.numbers[name], reply.numbers[name]);
     }
-    assert_eq!(train.trained, effgan_fl::policy::Amount { rounds: 1, steps: 2, passes: 1.0 });
+    assert_eq!(train.trained, effgan_fl::policy::Amount { rounds: 1, steps: 2, passes: 1.0, private: Vec::new() });
     assert_eq!(reply.ledger().unwrap(), Some(kit.ledger().read(|_, _| ()).unwrap().hash.as_str()));
     let mode = |name: &str| fs::metadata(kit.folder.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("ledger.jsonl"), mode("hold-out.secret"), mode("state")), (0o600, 0o600, 0o700));

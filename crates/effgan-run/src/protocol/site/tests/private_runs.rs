@@ -1,0 +1,170 @@
+//! Private runs: what they cost a site is counted over all of them, and a server that wants more is refused.
+
+use effgan_fl::policy::PrivateUpdates;
+
+use super::*;
+
+/// Three replies of two updates each, in which each of 112 images is with a probability of 64/112.
+fn private(noise_multiplier: f64) -> String {
+    with_privacy(&format!("noise_multiplier = {noise_multiplier}"))
+}
+
+fn with_privacy(keys: &str) -> String {
+    let norm = with("base_channels = 2 }", "base_channels = 2, norm = \"none\" }");
+    format!("{norm}privacy = {{ {keys} }}\n")
+}
+
+/// A reply to a request of round 1, from other parameters in each.
+fn round(kit: &Kit, config: &str, value: f32, head: Option<&str>) -> Content {
+    let mut params = start(&private(4.0));
+    params.iter_mut().next().unwrap().1.values_mut()[0] = value;
+    kit.ask("train", site_message(config, ExchangeKind::Average, 1, params).with_ledger_head(head))
+}
+
+fn updates(n: u64) -> PrivateUpdates {
+    PrivateUpdates { noise_multiplier: 4.0, sample_rate: 64.0 / 112.0, updates: n }
+}
+
+/// The private updates of all answers, as the ledger has them.
+fn charged(kit: &Kit) -> Vec<Vec<PrivateUpdates>> {
+    let charged = |entry| match entry {
+        Entry::Answered(answered) => Some(answered.trained.private),
+        _ => None,
+    };
+    kit.entries().into_iter().filter_map(charged).collect()
+}
+
+#[test]
+fn a_reply_is_charged_when_it_leaves_and_not_when_it_is_sent_again() {
+    let (kit, config) = (Kit::new(ANY), private(4.0));
+    let first = round(&kit, &config, 0.0, None);
+    let again = round(&kit, &config, 0.0, None);
+    assert_eq!((refusal(&first), &first.params), (None, &again.params), "the reply that was kept");
+    assert_eq!(charged(&kit), [vec![updates(2)], vec![]]);
+    // Where it is no longer kept, it is computed again, with other noise.
+    fs::remove_dir_all(&kit.settings.state_dir).unwrap();
+    let other = round(&kit, &config, 0.0, None);
+    assert_ne!(other.params, first.params);
+    assert_eq!(charged(&kit), [vec![updates(2)], vec![], vec![updates(2)]]);
+}
+
+#[test]
+fn a_server_that_asks_again_and_again_gets_no_more_than_the_budget() {
+    let (kit, config) = (Kit::new("approve = \"any\"\nmax_epsilon = 2.0\nmax_rounds = 1000\n"), private(4.0));
+    let policy = effgan_fl::Policy::read(kit.settings.policy.as_ref().unwrap()).unwrap();
+    let mut answered = 0;
+    // Each seed is another run, so that no bound of a single run is reached.
+    let refused = (1..100).find_map(|seed| {
+        let config = config.replace("seed = 1", &format!("seed = {seed}"));
+        let refused = refusal(&round(&kit, &config, 0.0, None));
+        answered += u64::from(refused.is_none());
+        refused
+    });
+    assert_eq!(refused, Some(Refusal::PrivacyBudgetSpent));
+    assert!(answered > 0);
+    // What has left is within the budget; the whole run that is asked for would not be.
+    let share = |updates_more: u64| policy.share_of(&[updates(2 * answered + updates_more)]);
+    assert!(share(0) <= 1.0 && share(6) > 1.0, "{} {}", share(0), share(6));
+    // Nor does a site compute what it may not send.
+    let time = SystemTime::now();
+    assert_eq!(refusal(&round(&kit, &config, 0.7, None)), Some(Refusal::PrivacyBudgetSpent));
+    assert!(time.elapsed().unwrap().as_secs() < 30);
+    // Plain runs are not private runs' concern.
+    assert_eq!(refusal(&kit.query(CONFIG)), None);
+}
+
+#[test]
+fn a_server_cannot_make_the_noise_small_or_known() {
+    let kit = Kit::new(ANY);
+    for (config, expected) in [
+        (private(0.06), Refusal::PrivacyBudgetSpent),
+        (with_privacy("noise_multiplier = 4.0, insecure_seed = 1"), Refusal::OtherQuestion),
+        (with_privacy("noise_multiplier = 4.0, delta = 0.001"), Refusal::DeltaTooLarge),
+        (with_privacy("target_epsilon = 500.0"), Refusal::PrivacyBudgetSpent),
+        (format!("{}federation = {{ label_counts = true }}\n", private(4.0)), Refusal::OtherQuestion),
+    ] {
+        assert_eq!(refusal(&kit.query(&config)), Some(expected), "{config}");
+        assert_eq!(refusal(&round(&kit, &config, 0.0, None)), Some(expected), "{config}");
+    }
+    let strict = Kit::new("approve = \"any\"\nrequire_privacy = true\n");
+    assert_eq!(refusal(&strict.query(CONFIG)), Some(Refusal::PrivacyRequired));
+    assert_eq!(refusal(&strict.query(&private(4.0))), None);
+}
+
+#[test]
+fn a_target_plans_the_noise_for_all_rounds_of_the_run() {
+    let kit = Kit::new(ANY);
+    let config = with_privacy("target_epsilon = 5.0");
+    assert_eq!(refusal(&round(&kit, &config, 0.0, None)), None);
+    let [charged] = &charged(&kit)[..] else { panic!("one answer") };
+    let [PrivateUpdates { noise_multiplier, sample_rate, updates: 2 }] = charged[..] else { panic!("{charged:?}") };
+    let of_run = |steps| {
+        let step = effgan_privacy::SampledGaussian::new(noise_multiplier, sample_rate).unwrap();
+        effgan_privacy::epsilon(&effgan_privacy::Composition::of(step, steps).unwrap(), 1e-5).unwrap().value
+    };
+    assert!(of_run(6) <= 5.0 && of_run(6) > 4.99, "{}", of_run(6));
+}
+
+#[test]
+fn a_ledger_that_was_restored_from_a_backup_stops_private_runs() {
+    let (kit, config) = (Kit::new(ANY), private(4.0));
+    assert_eq!(refusal(&round(&kit, &config, 0.0, None)), None);
+    let backup = fs::read(kit.folder.path().join("ledger.jsonl")).unwrap();
+    let newest = round(&kit, &config, 0.1, None);
+    let head = newest.ledger().unwrap().unwrap().to_owned();
+    // A ledger with that line goes on, also when others follow it.
+    assert_eq!(refusal(&round(&kit, &config, 0.2, Some(&head))), None);
+    assert_eq!(refusal(&round(&kit, &config, 0.3, Some(&head))), None);
+    fs::write(kit.folder.path().join("ledger.jsonl"), backup).unwrap();
+    assert_eq!(refusal(&round(&kit, &config, 0.4, Some(&head))), Some(Refusal::LedgerRestored));
+    let Some(Entry::Refused(refused)) = kit.entries().pop() else { panic!("a refusal") };
+    assert!(refused.why.contains("restored from a backup"), "{}", refused.why);
+    let plain = site_message(CONFIG, ExchangeKind::Average, 1, start(CONFIG)).with_ledger_head(Some(&head));
+    assert_eq!(refusal(&kit.ask("train", plain)), None, "ε is of no concern to a plain run");
+}
+
+#[test]
+fn whoever_approves_a_private_run_reads_what_it_costs() {
+    let kit = Kit::new("").joined();
+    let config = private(4.0);
+    assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
+    let waiting = approval::waiting(kit.folder.path()).unwrap();
+    let shown = approval::shown(kit.folder.path(), &waiting[0]).unwrap();
+    let line = shown.lines().find(|line| line.trim_start().starts_with("privacy")).unwrap();
+    let start = "  privacy differential privacy: ε = ";
+    assert!(
+        line.starts_with(start) && line.contains(" at δ = 1e-5 for each image, if every round is answered once ("),
+        "{line}"
+    );
+    assert!(shown.contains("% after 0 %   (max_epsilon = 10 at max_delta = 1e-5)"), "{shown}");
+    assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WaitingForApproval));
+    let waiting = approval::waiting(kit.folder.path()).unwrap();
+    let shown = approval::shown(kit.folder.path(), &waiting[1]).unwrap();
+    assert!(shown.contains("  privacy none: nothing bounds what leaves\n"), "{shown}");
+}
+
+/// What leaves with a reply depends on the images through the noised networks alone: all else is equal for two sites with other images.
+#[test]
+fn no_number_that_leaves_depends_on_the_images() {
+    let reply = |seed: u64| {
+        let kit = Kit::new(ANY);
+        let data = kit.folder.path().join("data");
+        for (i, class) in ["cats", "dogs"].into_iter().enumerate() {
+            for file in fs::read_dir(data.join(class)).unwrap() {
+                let noise = Streams::of_run(seed + i as u64).normal(Purpose::Init, 0, 16 * 16);
+                let pixels = noise.into_iter().map(|value| pixels::to_u8(value * 0.3)).collect();
+                GrayImage::from_raw(16, 16, pixels).unwrap().save(file.unwrap().path()).unwrap();
+            }
+        }
+        // Noise beside which nothing of the images remains.
+        let replies = [kit.query(&private(1e5)), round(&kit, &private(1e5), 0.0, None)];
+        replies.map(|reply| {
+            assert_eq!(refusal(&reply), None);
+            let names: Vec<String> = reply.numbers.keys().cloned().collect();
+            let fixed: Vec<(String, f64)> =
+                reply.numbers.into_iter().filter(|(name, _)| !name.starts_with("loss") && name != "seconds").collect();
+            (names, fixed)
+        })
+    };
+    assert_eq!(reply(1), reply(50));
+}
