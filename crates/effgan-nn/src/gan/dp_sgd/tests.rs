@@ -70,7 +70,7 @@ fn one(real: &RealImages, i: usize) -> RealImages {
 
 /// The sums of all tensors of parameters, one after the other.
 fn sums(gan: &Gan, real: &RealImages, clip: f64) -> Vec<f32> {
-    gan.clipped_sums(real, clip).unwrap().into_iter().flat_map(|of_tensor| of_tensor.sum).collect()
+    gan.clipped_sums_of_real(real, clip).unwrap().into_iter().flat_map(|of_tensor| of_tensor.sum).collect()
 }
 
 fn norm(values: &[f32]) -> f64 {
@@ -102,7 +102,7 @@ fn gradients(gan: &Gan, loss: &Tensor<1>) -> Params {
 fn what_is_summed_is_what_a_plain_backward_pass_sums() {
     for (name, network) in networks() {
         let (gan, real) = (gan(&network), real(&network, N));
-        let ours = gan.clipped_sums(&real, NO_CLIP).unwrap().into_iter().map(|ClippedSum { params, sum }| {
+        let ours = gan.clipped_sums_of_real(&real, NO_CLIP).unwrap().into_iter().map(|ClippedSum { params, sum }| {
             let gradient = TensorData::new(sum, params.dims());
             (params * Tensor::from_data(gradient, &gan.on.burn)).sum()
         });
@@ -168,7 +168,7 @@ fn an_empty_sample_adds_nothing_and_is_still_noised() {
         let gan = gan(&network);
         assert!(sums(&gan, &RealImages::default(), 1.0).iter().all(|&sum| sum == 0.0), "{name}");
         let dp = DpSgd { clip: 1.0, noise_multiplier: 1.0, batch: 4 };
-        let noise = dp.noisy_mean(&[0.0; 100], &mut SecretRng::insecure([1; 32]));
+        let noise = dp.noisy_mean(&[0.0; 100], &[0.0; 100], &mut SecretRng::insecure([1; 32]));
         assert!(noise.iter().all(|&value| value != 0.0), "{name}");
     }
 }
@@ -211,7 +211,7 @@ fn hostile(network: &Network, scale: f32) -> Gan {
 fn noise_has_the_standard_deviation_of_sigma_times_the_clip_over_the_batch() {
     let dp = DpSgd { clip: 0.5, noise_multiplier: 3.0, batch: 10 };
     let n = 1_000_000;
-    let noise = dp.noisy_mean(&vec![2.0; n], &mut SecretRng::from_system().unwrap());
+    let noise = dp.noisy_mean(&vec![1.5; n], &vec![0.5; n], &mut SecretRng::from_system().unwrap());
     let moment =
         |power: i32| noise.iter().map(|&value| ((f64::from(value) - 0.2) / 0.15).powi(power)).sum::<f64>() / n as f64;
     // Five standard errors of the moments of 10⁶ standard normal numbers: their variances are 1, 2, 15 and 96.
@@ -357,6 +357,30 @@ fn secret_numbers_differ_between_runs_and_those_of_a_seed_do_not() {
     assert_ne!(train(None), train(None));
     assert_eq!(train(Some(1)), train(Some(1)));
     assert_ne!(train(Some(1)), train(Some(2)));
+}
+
+/// Generated images cost nothing, but they must not outweigh real ones. (The gradient of a spectral norm's weight is a clipped one times a
+/// matrix: it is tested where there is none.)
+#[test]
+fn generated_images_are_clipped_too() {
+    for (name, network) in networks().into_iter().take(4) {
+        let gan = gan(&network);
+        let images = gan.images_on_device(real(&network, 4).images);
+        let labels = network.num_classes.map(|classes| labels_tensor(&[0, 1, 2, 0], 4, classes, &gan.on));
+        let sum = |clip| {
+            let sample = Sample { images: images.clone(), labels: labels.clone(), counts: true };
+            let (_, sums) = gan.clipped_sums(&sample, |logits| gan.train.loss.of_fake(logits), clip).unwrap();
+            norm(&sums.into_iter().flat_map(|of_tensor| of_tensor.sum).collect::<Vec<f32>>())
+        };
+        assert!(sum(NO_CLIP) > 0.04 && sum(0.01) <= 0.04, "{name}: {} {}", sum(NO_CLIP), sum(0.01));
+        // Without real images and noise, an update is the mean of B generated images, each of norm at most C.
+        let dp = DpSgd { clip: 0.01, noise_multiplier: 0.0, batch: 4 };
+        let rng = &mut SecretRng::from_system().unwrap();
+        let (_, grads) = gan.private_pass(&RealImages::default(), images, labels.as_ref(), &dp, rng).unwrap();
+        let found = named(&grads, &gan.discriminator, &network.discriminator_tensors(), gan.on.device);
+        let values: Vec<f32> = found.iter().flat_map(|(_, array)| array.values().to_vec()).collect();
+        assert!(norm(&values) <= 0.01, "{name}: {}", norm(&values));
+    }
 }
 
 /// With the same images and numbers, an update differs from one without noise by noise of σC/B in every value, whether its sample is empty
