@@ -100,6 +100,10 @@ fn bench_of_a_training_step_reads_a_config() {
     assert_eq!(["channels", "size", "base_channels", "batch"].map(number), [3, 16, 4, 8]);
     let thrice = step("discriminator_steps = 3");
     assert!(thrice["gflop_per_step"].as_f64() > once["gflop_per_step"].as_f64());
+    let args = with("discriminator_steps = 2");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "\nprivacy = { noise_multiplier = 1.0 }").unwrap();
+    let private = bench(&args, &["wall_ms_per_step", "images_per_second"]).remove(0);
+    assert!(private["wall_ms_per_step"].as_f64() > Some(0.0));
     let error = |args: &[&str]| failure(&effgan(&[&["bench"], args].concat()));
     let (code, line) = error(&[&with("beta1 = 0.0")[..], &["--batch", "4"]].concat());
     assert_eq!(code, Some(2));

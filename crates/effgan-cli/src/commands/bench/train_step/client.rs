@@ -35,7 +35,7 @@ impl Client {
         let noise = streams.normal(Purpose::Shuffle, 0, n * network.image_len());
         let pixels = noise.into_iter().map(|value| pixels::to_u8(value.tanh())).collect();
         let labels = (0..n).map(|i| (i % classes) as u8).collect();
-        let model = setting.model();
+        let model = setting.model(n);
         let trainer = model.trainer(&init(&model, seed), &setting.plan(), device)?;
         Ok(Self { trainer, streams, pixels, labels, indices: (0..n as u32).collect(), steps: 0, device })
     }

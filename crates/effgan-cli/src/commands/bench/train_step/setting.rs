@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use effgan_fl::{AlgorithmConfig, LocalConfig};
-use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss, Privacy};
 use effgan_nn::model::StepPlan;
 use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_run::Config;
-use effgan_run::failure::Result;
+use effgan_run::failure::{Failure, Result};
 
 use super::super::kind::{Kind, NetworkArgs};
 
@@ -17,6 +17,8 @@ pub(super) struct Setting {
     pub(super) local: LocalConfig,
     /// Weight of `FedProx`'s proximal term.
     proximal: Option<f64>,
+    /// The largest norm of an image's gradient; `None` where training is not private.
+    clip: Option<f64>,
 }
 
 impl Setting {
@@ -28,7 +30,7 @@ impl Setting {
             Kind::Resnet => Loss::Hinge,
         };
         let local = LocalConfig { loss, ..LocalConfig::default() };
-        Ok(Self { network, local, proximal: None })
+        Ok(Self { network, local, proximal: None, clip: None })
     }
 
     /// The network, the `[local]` table and the proximal term, if any, of the config in `file`, for images like those of its
@@ -36,16 +38,25 @@ impl Setting {
     pub(super) fn of_config(file: &Path) -> Result<Self> {
         let config = Config::load(file, &[])?;
         let images = config.load_dataset()?.train;
-        let model = config.model(images.shape(), images.num_classes()).map_err(|failure| failure.of_config(file))?;
+        let network = Network::of_classes(config.network.clone(), images.shape(), images.num_classes())
+            .map_err(|error| Failure::from(error).of_config(file))?;
         let proximal = match &config.algorithm {
             AlgorithmConfig::Fedprox(fedprox) => Some(fedprox.mu),
             _ => None,
         };
-        Ok(Self { network: model.network, local: config.local, proximal })
+        let clip = config.privacy.map(|privacy| privacy.clip);
+        Ok(Self { network, local: config.local, proximal, clip })
     }
 
-    pub(super) fn model(&self) -> GanModel {
-        self.local.gan(self.network.clone())
+    /// The model of a client with `num_images` images. Steps of private training take the same time whatever the noise is.
+    pub(super) fn model(&self, num_images: usize) -> GanModel {
+        let privacy = self.clip.map(|clip| Privacy {
+            clip,
+            batch: self.local.batch_size,
+            noise_multipliers: [(num_images as u64, 1.0)].into(),
+            insecure_seed: None,
+        });
+        GanModel { privacy, ..self.local.gan(self.network.clone()) }
     }
 
     /// The training of a run's first round.
