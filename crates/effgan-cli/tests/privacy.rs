@@ -152,6 +152,16 @@ fn averaging_with_noise_says_what_it_costs_each_client_and_that_three_are_too_fe
 }
 
 #[test]
+fn the_servers_optimisers_take_a_noisy_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, more) in [("fedadam", ""), ("fedyogi", ""), ("fedprox", ", mu = 0.1")] {
+        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2{more} }}");
+        let output = private_mean(&folder.path().join(kind), &[&algorithm]);
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
 fn averaging_with_noise_is_refused_where_it_would_hide_nothing_or_break_a_network() {
     let folder = tempfile::tempdir().unwrap();
     for (settings, reason) in [

@@ -14,6 +14,7 @@ use crate::algorithm::Algorithm;
 use crate::checkpoints::{CheckpointConfig, Checkpoints, ClientStates, RunId, RunPosition};
 use crate::client::Client;
 use crate::local::Shard;
+use crate::message::Broadcast;
 use crate::message_driver::SiteMessage;
 use crate::reply::Reply;
 use crate::step_observer::StepRecord;
@@ -53,9 +54,7 @@ impl Site<'_> {
         let of_states = self.checkpoints(self.run.clone());
         let states = ClientStates::at(*now, &of_states);
         states.discard_after(*now)?;
-        // A saved reply is only valid for the very tensors that it answers, so their hash is part of its run's identity.
-        let data = format!("{} {}", self.run.data, broadcast.params.hash());
-        let of_replies = self.checkpoints(RunId { data, ..self.run.clone() });
+        let of_replies = self.replies(broadcast);
         of_replies.remove_rounds_up_to(now.round)?;
         let client = Client {
             algorithm: self.algorithm,
@@ -73,6 +72,21 @@ impl Site<'_> {
         states.prune(*oldest)?;
         // The losses of its steps and its file stay at the site.
         Ok(Reply { seconds, ..Reply::new(client, exchange, outcome) })
+    }
+
+    /// Whether an earlier process has finished the reply to `message`, so that [`answer`](Self::answer) trains nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn has_reply(&self, message: &SiteMessage) -> Result<bool> {
+        let SiteMessage { broadcast, .. } = message;
+        Ok(self.replies(broadcast).load_reply(broadcast.id(), self.shard.client)?.is_some())
+    }
+
+    /// The finished replies to `broadcast`. One is only valid for the very tensors that it answers, so their hash is part of its run's identity.
+    fn replies(&self, broadcast: &Broadcast) -> Checkpoints {
+        let data = format!("{} {}", self.run.data, broadcast.params.hash());
+        self.checkpoints(RunId { data, ..self.run.clone() })
     }
 
     fn checkpoints(&self, run: RunId) -> Checkpoints {

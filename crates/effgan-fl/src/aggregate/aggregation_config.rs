@@ -202,6 +202,18 @@ impl AggregationConfig {
         if !(delta > 0.0 && delta < 1.0) {
             return wrong(format!("aggregation.delta = {delta:?} must be above 0 and below 1"));
         }
+        let Self { max_norm, max_value, min_clients, on_failure, .. } = *self;
+        let reveals = [
+            ("max_norm", max_norm.is_some()),
+            ("max_value", max_value.is_some()),
+            ("min_clients", min_clients.is_some()),
+            ("on_failure = \"stop\"", on_failure == Some(OnFailure::Stop)),
+        ];
+        if let Some((key, _)) = reveals.into_iter().find(|(_, is_set)| *is_set) {
+            return wrong(format!(
+                "aggregation.{key} is not for kind = \"private-mean\": whether the run goes on would tell something of one client; remove it"
+            ));
+        }
         match self.noise_multiplier {
             None => wrong("aggregation.noise_multiplier is missing; set it to the noise of private-mean in units of clip, such as 1.0".into()),
             Some(sigma) if !(0.05..=1e6).contains(&sigma) => {
@@ -218,6 +230,8 @@ impl AggregationConfig {
 
     /// What happens when clients fail; `default` where the config does not say.
     pub fn failures(&self, default: OnFailure) -> FailurePolicy {
+        // Whether a run goes on must not depend on one client.
+        let default = if self.kind == AggregationKind::PrivateMean { OnFailure::LeaveOut } else { default };
         let on_failure = self.on_failure.unwrap_or(default);
         FailurePolicy { on_failure, min_clients: self.min_clients, bounds: self.bounds() }
     }
@@ -270,6 +284,9 @@ mod tests {
         assert_eq!(private(Some(-1.0), Some(1.0), None), "aggregation.clip = -1.0 must be above 0 and finite");
         assert_eq!(private(Some(1.0), Some(0.0), None), "aggregation.noise_multiplier = 0.0 must be from 0.05 to 1e6");
         assert_eq!(private(Some(1.0), Some(1.0), Some(1.0)), "aggregation.delta = 1.0 must be above 0 and below 1");
+        let stops =
+            AggregationConfig { clip: Some(1.0), min_clients: Some(2), ..of_kind(AggregationKind::PrivateMean) };
+        assert!(error(stops).starts_with("aggregation.min_clients is not for kind = \"private-mean\": "));
         let noise = AggregationConfig { noise_multiplier: Some(1.0), ..of_kind(AggregationKind::Mean) };
         assert_eq!(error(noise), "aggregation.noise_multiplier is for kind = \"private-mean\", but kind is \"mean\"");
         let norm = AggregationConfig { max_norm: Some(f64::INFINITY), ..AggregationConfig::default() };

@@ -94,7 +94,7 @@ impl Rule {
                 Ok(trimmed_mean(&sets, trim)?)
             }
             Self::NormClippedMean { clip: Some(clip) } => clipped_to(clip, base, replies, weights, round),
-            Self::PrivateMean(noise) => noise.mean(base, replies, asked),
+            Self::PrivateMean(noise) => noise.mean(base, replies, asked, round),
             Self::NormClippedMean { clip: None } => clipped_to_median(base, replies, weights, round),
         }
     }

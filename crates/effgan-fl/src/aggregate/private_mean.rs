@@ -7,8 +7,8 @@
 use effgan_nn::gan::SecretRng;
 use effgan_nn::{Array, NnError, Params};
 
-use crate::Result;
 use crate::message::Replies;
+use crate::{FlError, Result};
 
 /// More than the relative error of a norm in f64, over up to 10⁷ values.
 const ROUNDING: f64 = 1e-8;
@@ -23,11 +23,11 @@ pub struct ClientNoise {
 }
 
 impl ClientNoise {
-    /// The noisy mean of the updates from `base` of those of `asked` clients who replied. Tensors that no client sends stay as they are.
+    /// The tensors that clients send, moved from `base` by the noisy mean of the updates of those of `asked` clients who replied.
     ///
     /// # Errors
-    /// The error of the first reply that is one; a reply that lacks a tensor; a system without random numbers.
-    pub(super) fn mean(self, base: &Params, replies: &mut Replies, asked: usize) -> Result<Params> {
+    /// The error of the first reply that is one; a reply that lacks a tensor; [`FlError::NoReplies`]; a system without random numbers.
+    pub(super) fn mean(self, base: &Params, replies: &mut Replies, asked: usize, round: u32) -> Result<Params> {
         let mut rng = SecretRng::from_system()?;
         let mut sums: Option<Vec<(String, Vec<f64>)>> = None;
         for reply in replies {
@@ -36,16 +36,16 @@ impl ClientNoise {
             let sums = sums.get_or_insert_with(|| zeros(&update.params));
             add(sums, base, &update.params, factor)?;
         }
-        // Who replied is no secret; a round in which nobody did changes nothing.
-        let mut mean = base.clone();
-        for (name, sum) in sums.into_iter().flatten() {
-            let Some((_, array)) = mean.iter_mut().find(|(known, _)| **known == name) else { continue };
-            for (value, sum) in array.values_mut().iter_mut().zip(sum) {
+        let mut mean = |(name, sum): (String, Vec<f64>)| {
+            let before = base.get(&name)?;
+            let moved = before.values().iter().zip(sum).map(|(&value, sum)| {
                 let noise = self.clip * self.noise_multiplier * rng.normal();
-                *value = (f64::from(*value) + (sum + noise) / asked.max(1) as f64) as f32;
-            }
-        }
-        Ok(mean)
+                (f64::from(value) + (sum + noise) / asked.max(1) as f64) as f32
+            });
+            Ok((name, Array::new(before.shape.clone(), moved.collect())))
+        };
+        let sums = sums.ok_or(FlError::NoReplies { round })?;
+        sums.into_iter().map(&mut mean).collect()
     }
 
     /// What an update is multiplied with; 0 where it is not finite.
@@ -116,7 +116,7 @@ mod tests {
             let update = Update { params: params.clone(), num_examples: 1 + 1000 * i as u64, metrics: Numbers::new() };
             Ok((ClientName::new(format!("client-{i}")).unwrap(), update))
         };
-        noise.mean(&base(), &mut updates.iter().enumerate().map(reply), asked).unwrap()
+        noise.mean(&base(), &mut updates.iter().enumerate().map(reply), asked, 1).unwrap()
     }
 
     fn distance(one: &Params, other: &Params) -> f64 {
@@ -164,7 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_replies_changes_nothing() {
-        assert_eq!(mean(ClientNoise { clip: 1.0, noise_multiplier: 1.0 }, &[], 3), base());
+    fn a_round_without_replies_has_no_mean() {
+        let noise = ClientNoise { clip: 1.0, noise_multiplier: 1.0 };
+        assert!(matches!(noise.mean(&base(), &mut std::iter::empty(), 3, 7), Err(FlError::NoReplies { round: 7 })));
     }
 }

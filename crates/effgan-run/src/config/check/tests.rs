@@ -190,9 +190,13 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
         }),
         of(&|config| {
             private(config, None, Some(1.0));
-            let AggregationConfig { kind, noise_multiplier, delta, max_weight, .. } = &mut config.aggregation;
-            (*kind, *noise_multiplier, *delta, *max_weight) =
-                (AggregationKind::PrivateMean, Some(1.0), Some(1e-5), None);
+            config.aggregation = AggregationConfig {
+                kind: AggregationKind::PrivateMean,
+                clip: Some(1.0),
+                noise_multiplier: Some(1.0),
+                delta: Some(1e-5),
+                ..AggregationConfig::default()
+            };
         }),
         of(&|config| {
             let (norm, conditional) = (NormKind::Batch, false);

@@ -10,7 +10,7 @@ use effgan_nn::params;
 
 use crate::units::{counted, three_digits};
 
-use super::{Answered, Asked, Entry, Head, Ledger, LedgerError, Line, Refused};
+use super::{Answered, Asked, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222;background:#fff}\
     table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25em .8em .25em 0;border-bottom:1px solid #ddd}\
@@ -87,6 +87,10 @@ impl Row {
                 let Asked { kind, round, config, .. } = &answered.asked;
                 (kind.clone(), *round, config.clone(), sent(&answered))
             }
+            Entry::Began(began) => {
+                let Began { asked: Asked { kind, round, config, .. }, private } = *began;
+                (kind, round, config, format!("began {}", private_updates(&private)))
+            }
             Entry::Refused(refused) => {
                 let Refused { asked: Asked { kind, round, config, .. }, refusal, why, .. } = *refused;
                 (kind, round, config, format!("refused: {} ({why})", refusal.code()))
@@ -124,22 +128,19 @@ fn sent(answered: &Answered) -> String {
     let done = match trained.steps {
         0 if arrays.is_empty() => String::new(),
         0 => "; the same answer again".into(),
-        steps => format!("; after {}, {}{}", counted(steps, "training step"), passes(trained.passes), private(trained)),
+        steps => format!("; after {}, {}", counted(steps, "training step"), passes(trained.passes)),
     };
     format!("sent {}{done}", parts.join(", "))
 }
 
-/// The private updates among the training.
-fn private(trained: &Amount) -> String {
+/// Private updates, in words.
+fn private_updates(private: &[PrivateUpdates]) -> String {
     let updates = |of: &PrivateUpdates| {
         let PrivateUpdates { noise_multiplier, sample_rate, updates } = of;
-        format!(
-            ", {} with noise of {noise_multiplier} and images with probability {}",
-            counted(*updates, "private update"),
-            three_digits(*sample_rate)
-        )
+        let (updates, rate) = (counted(*updates, "private update"), three_digits(*sample_rate));
+        format!("{updates} with noise of {noise_multiplier}, in each an image with probability {rate}")
     };
-    trained.private.iter().map(updates).collect()
+    private.iter().map(updates).collect::<Vec<_>>().join(", ")
 }
 
 impl Totals {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use effgan_fl::policy::Spent;
+use effgan_fl::policy::{Amount, Spent};
 use effgan_fl::{ExchangeKind, Refusal, RunRequest};
 use effgan_nn::params;
 
-use super::line::{Answered, Array, Asked, Entry};
+use super::line::{Answered, Array, Asked, Began, Entry};
 use super::{Ledger, LedgerError};
 
 /// What a site has to know about its past before it answers a request.
@@ -18,6 +18,8 @@ pub struct History {
     pub approved: BTreeMap<String, Approval>,
     /// Whether the site's fine-tuned generator has left for this run.
     pub is_fine_tuned: bool,
+    /// Whether answers have left whose training had no noise: no ε bounds what these gave away.
+    pub has_plain_answers: bool,
     /// The share of the images that is held out, since the first answer.
     pub held_out: Option<f64>,
     /// Hashes of the answers that left for this very exchange; more than one where the images changed in between.
@@ -78,6 +80,7 @@ impl History {
         let (mut history, exchange) = (Self::default(), Exchange::of(asked));
         ledger.read(|_, line| match line.entry {
             Entry::Answered(answered) => history.add(*answered, asked, exchange.as_ref()),
+            Entry::Began(began) => history.add_private(*began, asked),
             Entry::Approved { config, last_round, images, .. } => {
                 history.approved.insert(config, Approval { last_round, images });
             }
@@ -99,16 +102,24 @@ impl History {
         let Answered { asked, held_out, trained, arrays, .. } = answered;
         self.held_out.get_or_insert(held_out);
         let is_same_config = asked.identity == request.identity;
-        // The server chooses the run's id, so an equal id may only ever add to what counts against the run.
-        let is_this = is_same_config || (!request.run.is_empty() && asked.run == request.run);
-        let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
-        *spent = std::mem::take(spent).plus(&trained);
+        let is_this = asked.is_of_the_run_of(request);
+        self.has_plain_answers |= trained.steps > 0 && trained.private.is_empty();
+        self.spend(is_this, &Amount { private: Vec::new(), ..trained });
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
         if is_same_config && exchange.is_some() && Exchange::of(&asked).as_ref() == exchange {
             self.sent.insert(hash_of(&arrays));
         }
+    }
+
+    fn add_private(&mut self, Began { asked, private }: Began, request: &Asked) {
+        self.spend(asked.is_of_the_run_of(request), &Amount { private, ..Amount::default() });
+    }
+
+    fn spend(&mut self, is_this: bool, trained: &Amount) {
+        let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
+        *spent = std::mem::take(spent).plus(trained);
     }
 
     /// Whether this very exchange was answered before.
@@ -169,6 +180,14 @@ impl History {
             }
         })?;
         Ok(last)
+    }
+}
+
+impl Asked {
+    /// Whether the run of this request counts as that of `other`. The server chooses the run's id, so an equal id may only ever add to what
+    /// counts against the run.
+    fn is_of_the_run_of(&self, other: &Self) -> bool {
+        self.identity == other.identity || (!other.run.is_empty() && self.run == other.run)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use effgan_fl::policy::Amount;
+use effgan_fl::policy::{Amount, PrivateUpdates};
 use effgan_fl::{Refusal, RunRequest};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -26,6 +26,8 @@ pub struct Line {
 pub enum Entry {
     /// The site answered a request.
     Answered(Box<Answered>),
+    /// The site began private training, which costs its ε whether an answer or a refusal follows: both may depend on the noised updates.
+    Began(Box<Began>),
     /// The site refused a request; only a code left.
     Refused(Box<Refused>),
     /// Somebody at the site approved a run.
@@ -95,8 +97,18 @@ pub struct Answered {
     /// What the run requests; recorded with the answer to a query.
     #[serde(rename = "wishes", default, skip_serializing_if = "Option::is_none")]
     pub run_request: Option<RunRequest>,
-    /// The training that the answer took; none where the same answer had left before.
+    /// The training that the answer took; none where the same answer had left before. What its private updates cost was counted when they began.
     pub trained: Amount,
+}
+
+/// Private training that began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Began {
+    /// The request.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// The updates that it takes.
+    pub private: Vec<PrivateUpdates>,
 }
 
 /// An array that left.

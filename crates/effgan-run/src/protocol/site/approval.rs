@@ -45,6 +45,9 @@ pub fn shown(site: &Path, pending: &PendingRun) -> Result<String> {
     ] {
         text += &format!("  {name:<8}{what}\n");
     }
+    if run_request.privacy.is_some() && history.has_plain_answers {
+        text += "          answers without noise have left this site before: no ε bounds what these gave away\n";
+    }
     text += "  this site's policy.toml:\n";
     let clauses = policy.clauses(run_request, &history.spent);
     text.extend(clauses.iter().map(|clause| {

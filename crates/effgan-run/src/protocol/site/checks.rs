@@ -12,7 +12,7 @@ use super::site_error::SiteError;
 use super::site_images::Images;
 use super::{config_request, hold_out};
 use crate::protocol::Content;
-use crate::protocol::ledger::History;
+use crate::protocol::ledger::{Began, Entry, History};
 
 impl SiteContext {
     /// Checks the request by itself: nothing here depends on the site's files.
@@ -179,6 +179,25 @@ impl SiteContext {
             )?),
             _ => Ok(()),
         }
+    }
+
+    /// Charges private training before it begins: what follows, an answer or a refusal and its time, may depend on the noised updates.
+    ///
+    /// # Errors
+    /// What the policy does not allow; a ledger that cannot be written.
+    pub(super) fn charge(
+        &self,
+        history: &History,
+        site_message: &SiteMessage,
+        record: &RequestRecord,
+    ) -> Result<(), SiteError> {
+        let Some(run_request) = record.run_request.as_ref().filter(|run_request| run_request.privacy.is_some()) else {
+            return Ok(());
+        };
+        let work = amount(run_request, &site_message.broadcast);
+        self.policy.check_work(run_request, &history.spent, &work)?;
+        self.ledger.append(Entry::Began(Box::new(Began { asked: record.asked.clone(), private: work.private })))?;
+        Ok(())
     }
 
     /// Checks the answer. The same answer as one that left before costs nothing; from other images it is another one, and counts as work.

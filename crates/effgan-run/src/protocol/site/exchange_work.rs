@@ -1,12 +1,12 @@
 //! The work of one exchange at a site, within the server's deadline and the policy's time.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use effgan_fl::{FlError, Refusal, RunId, Shard, Site, SiteMessage};
+use effgan_fl::{Algorithm, FlError, Refusal, RunId, Shard, Site, SiteMessage, StepRecord};
 use effgan_nn::params;
 
 use super::server_request::ServerRequest;
@@ -20,6 +20,8 @@ pub(super) struct ExchangeWork<'a> {
     pub(super) settings: &'a SiteSettings,
     pub(super) request: &'a ServerRequest,
     pub(super) images: &'a Images,
+    /// What trains on the images.
+    pub(super) algorithm: &'a dyn Algorithm,
     /// When the site began with the request.
     pub(super) started: Instant,
     /// The policy's limit on the time for one answer.
@@ -27,32 +29,41 @@ pub(super) struct ExchangeWork<'a> {
 }
 
 impl ExchangeWork<'_> {
+    /// Whether the answer lies there from an earlier request, so that nothing is trained for it.
+    pub(super) fn has_reply(&self, site_message: &SiteMessage) -> SiteResult<bool> {
+        Ok(self.site(&self.state_dir(), &|_| ControlFlow::Continue(())).has_reply(site_message)?)
+    }
+
     pub(super) fn answer(&self, site_message: &SiteMessage, stop: &AtomicBool) -> SiteResult<Content> {
-        let (ServerRequest { config, seconds, run, .. }, Images { dataset, share, .. }) = (self.request, self.images);
-        let train = &dataset.train;
-        let algorithm = self.images.algorithm(config)?;
         let on_step = |_: &_| {
-            let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.max_time.min(*seconds);
+            let is_over =
+                stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.max_time.min(self.request.seconds);
             if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let site = Site {
-            algorithm: &*algorithm,
-            shard: Shard { client: &share.name, images: train, train: &share.train },
-            seed: config.seed,
-            jobs: self.settings.jobs,
-            folder: &self.state_dir(),
-            run: RunId::new(config.identity(), run.clone()),
-            checkpoint: config.checkpoint.clone(),
-            warn: Arc::new(|line: &str| log::warn!("{line}")),
-            on_step: &on_step,
-        };
-        let reply = match site.answer(site_message) {
+        let reply = match self.site(&self.state_dir(), &on_step).answer(site_message) {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
             reply => reply?,
         };
         match reply.outcome {
             Err(reason) => Err(SiteError::new(Refusal::WorkFailed, reason)),
             Ok(_) => Ok(Content::of_reply(reply)),
+        }
+    }
+
+    fn site<'a>(&'a self, folder: &'a Path, on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync)) -> Site<'a> {
+        let (ServerRequest { config, run, .. }, Images { dataset, share, .. }) = (self.request, self.images);
+        // Private work is finished only with the noise and the probability with which it began: both follow from the number of images.
+        let images = config.privacy.as_ref().map(|_| format!(" {}", share.train.len())).unwrap_or_default();
+        Site {
+            algorithm: self.algorithm,
+            shard: Shard { client: &share.name, images: &dataset.train, train: &share.train },
+            seed: config.seed,
+            jobs: self.settings.jobs,
+            folder,
+            run: RunId::new(config.identity(), format!("{run}{images}")),
+            checkpoint: config.checkpoint.clone(),
+            warn: Arc::new(|line: &str| log::warn!("{line}")),
+            on_step,
         }
     }
 

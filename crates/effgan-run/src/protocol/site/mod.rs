@@ -165,7 +165,14 @@ fn work(
         return Ok(images.introduction(&request.config).into_content().packed());
     };
     let max_time = context.map_or(Duration::MAX, |context| Duration::from_secs_f64(context.policy.max_seconds));
-    let work = ExchangeWork { settings, request: &request, images: &images, started, max_time };
+    let algorithm = images.algorithm(&request.config)?;
+    let (images, algorithm) = (&images, &*algorithm);
+    let work = ExchangeWork { settings, request: &request, images, algorithm, started, max_time };
+    if let Some(context) = context
+        && !work.has_reply(site_message)?
+    {
+        context.charge(&history, site_message, record)?;
+    }
     let content = work.answer(site_message, stop)?.packed();
     if let Some(context) = context {
         check_leaving(&context.policy, &content)?;

@@ -1,7 +1,7 @@
 //! Private training over sites: each plans its own noise and keeps account of what leaves, and the server knows the heads of their ledgers.
 
 use effgan_data::partition::PartitionFile;
-use effgan_fl::policy::PrivateUpdates;
+use effgan_fl::policy::{Amount, PrivateUpdates};
 
 use super::*;
 use crate::protocol::ledger::{Entry, Ledger};
@@ -22,15 +22,14 @@ fn private(seed: u64) -> Config {
     of_folders(&["network.norm=none", "privacy={ target_epsilon = 8.0 }", &seed])
 }
 
-/// All private updates that a site has answered with.
+/// All private updates that a site has begun.
 fn charged(site: &SiteSettings) -> Vec<PrivateUpdates> {
-    let mut all = effgan_fl::policy::Amount::default();
-    let add = |entry| {
-        if let Entry::Answered(answered) = entry {
-            all = std::mem::take(&mut all).plus(&answered.trained);
+    let mut all = Amount::default();
+    let mut add = |entry| {
+        if let Entry::Began(began) = entry {
+            all = std::mem::take(&mut all).plus(&Amount { private: began.private, ..Amount::default() });
         }
     };
-    let mut add = add;
     Ledger::of(site.policy.as_ref().unwrap().parent().unwrap()).read(|_, line| add(line.entry)).unwrap();
     all.private
 }

@@ -25,10 +25,10 @@ fn updates(n: u64) -> PrivateUpdates {
     PrivateUpdates { noise_multiplier: 4.0, sample_rate: 64.0 / 112.0, updates: n }
 }
 
-/// The private updates of all answers, as the ledger has them.
+/// The private updates that were begun, as the ledger has them.
 fn charged(kit: &Kit) -> Vec<Vec<PrivateUpdates>> {
     let charged = |entry| match entry {
-        Entry::Answered(answered) => Some(answered.trained.private),
+        Entry::Began(began) => Some(began.private),
         _ => None,
     };
     kit.entries().into_iter().filter_map(charged).collect()
@@ -40,12 +40,53 @@ fn a_reply_is_charged_when_it_leaves_and_not_when_it_is_sent_again() {
     let first = round(&kit, &config, 0.0, None);
     let again = round(&kit, &config, 0.0, None);
     assert_eq!((refusal(&first), &first.params), (None, &again.params), "the reply that was kept");
-    assert_eq!(charged(&kit), [vec![updates(2)], vec![]]);
+    assert_eq!(charged(&kit), [vec![updates(2)]]);
     // Where it is no longer kept, it is computed again, with other noise.
     fs::remove_dir_all(&kit.settings.state_dir).unwrap();
     let other = round(&kit, &config, 0.0, None);
     assert_ne!(other.params, first.params);
-    assert_eq!(charged(&kit), [vec![updates(2)], vec![], vec![updates(2)]]);
+    assert_eq!(charged(&kit), [vec![updates(2)], vec![updates(2)]]);
+}
+
+/// Whether trained parameters are within the bound depends on the noised updates: each refusal would tell a bit of them.
+#[test]
+fn training_that_ends_in_a_refusal_costs_as_much_as_an_answer() {
+    let kit = Kit::new("approve = \"any\"\nmax_parameter = 2.0\nmax_epsilon = 2.0\n");
+    let config = private(4.0).replace("batch_size = 64", "batch_size = 64, generator_learning_rate = 5.0");
+    let mut refusals = Vec::new();
+    while refusals.last() != Some(&Some(Refusal::PrivacyBudgetSpent)) && refusals.len() < 50 {
+        refusals.push(refusal(&round(&kit, &config, 0.01 * refusals.len() as f32, None)));
+    }
+    let last = refusals.pop().unwrap();
+    assert_eq!(last, Some(Refusal::PrivacyBudgetSpent), "a server cannot ask without end");
+    assert!(!refusals.is_empty() && refusals.iter().all(|code| *code == Some(Refusal::ParametersOutOfBounds)));
+    assert_eq!(charged(&kit).len(), refusals.len());
+    // Nor by another run that was answered before, whose reply is no longer there.
+    let kit = Kit::new("approve = \"any\"\nmax_epsilon = 2.0\n");
+    assert_eq!(refusal(&round(&kit, &private(4.0), 0.0, None)), None);
+    let again = |i: usize| {
+        let mut message = site_message(&private(4.0), ExchangeKind::Average, 1, start(&private(4.0)));
+        message.words.insert("run".into(), format!("run{i}"));
+        refusal(&kit.ask("train", message))
+    };
+    let codes: Vec<Option<Refusal>> = (2..40).map(again).collect();
+    assert_eq!(codes.last(), Some(&Some(Refusal::PrivacyBudgetSpent)), "{codes:?}");
+    let begun = charged(&kit).len();
+    assert_eq!(again(50), Some(Refusal::PrivacyBudgetSpent));
+    assert_eq!(charged(&kit).len(), begun, "nothing is trained any more");
+}
+
+/// Unfinished work, and a finished reply, belong to the number of images that noise and probability followed from.
+#[test]
+fn a_reply_for_another_number_of_images_is_computed_and_charged_anew() {
+    let (kit, config) = (Kit::new(ANY), private(4.0));
+    let first = round(&kit, &config, 0.0, None);
+    images(&kit.folder.path().join("data"), 160, 16);
+    let second = round(&kit, &config, 0.0, None);
+    assert_eq!((refusal(&first), refusal(&second)), (None, None));
+    assert_ne!(first.params, second.params);
+    let [before, after] = &charged(&kit)[..] else { panic!("two trainings") };
+    assert!(after[0].sample_rate < before[0].sample_rate, "{before:?} {after:?}");
 }
 
 #[test]
@@ -96,7 +137,7 @@ fn a_target_plans_the_noise_for_all_rounds_of_the_run() {
     let kit = Kit::new(ANY);
     let config = with_privacy("target_epsilon = 5.0");
     assert_eq!(refusal(&round(&kit, &config, 0.0, None)), None);
-    let [charged] = &charged(&kit)[..] else { panic!("one answer") };
+    let [charged] = &charged(&kit)[..] else { panic!("one training") };
     let [PrivateUpdates { noise_multiplier, sample_rate, updates: 2 }] = charged[..] else { panic!("{charged:?}") };
     let of_run = |steps| {
         let step = effgan_privacy::SampledGaussian::new(noise_multiplier, sample_rate).unwrap();
@@ -141,6 +182,12 @@ fn whoever_approves_a_private_run_reads_what_it_costs() {
     let waiting = approval::waiting(kit.folder.path()).unwrap();
     let shown = approval::shown(kit.folder.path(), &waiting[1]).unwrap();
     assert!(shown.contains("  privacy none: nothing bounds what leaves\n"), "{shown}");
+    // What left before without noise is no part of any ε.
+    assert!(!shown.contains("answers without noise"), "{shown}");
+    approval::approve(kit.folder.path(), &waiting[1]).unwrap();
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), None);
+    let shown = approval::shown(kit.folder.path(), &waiting[0]).unwrap();
+    assert!(shown.contains("answers without noise have left this site before"), "{shown}");
 }
 
 /// What leaves with a reply depends on the images through the noised networks alone: all else is equal for two sites with other images.
