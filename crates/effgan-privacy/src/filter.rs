@@ -13,7 +13,7 @@ const NEARLY: f64 = 0.9;
 /// at most ε of a record, even where earlier outcomes decide which training comes next, with which noise and sample rate, and when it ends.
 ///
 /// That holds for Rényi differential privacy of one order, fixed beforehand. The order here follows from ε and δ alone: it is the smallest of
-/// Opacus' orders that admits [`NEARLY`] as much of a Gaussian mechanism as the best one, since large orders may charge sampled steps of
+/// Opacus' orders that admits nine tenths of the Gaussian mechanism that the best one does, since large orders may charge sampled steps of
 /// little noise a hundred times too much. A single training that was planned as a whole has a smaller ε, by [`epsilon`](crate::epsilon).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Filter {
