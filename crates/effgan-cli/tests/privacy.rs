@@ -109,6 +109,27 @@ fn what_cannot_be_private_is_refused_with_the_reason() {
     }
 }
 
+/// Without training, and for sites that are not there.
+#[test]
+fn a_plan_says_what_a_run_would() {
+    let (folder, _) = private_run(&["privacy.target_epsilon=3.0"]);
+    let config = folder.path().join("run/config.toml");
+    let plan = |more: &[&str]| effgan(&[&["privacy", "plan", config.to_str().unwrap()], more].concat());
+    let stated = info(&folder)["privacy"].clone();
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&plan(&["--json"]))).unwrap(), stated);
+    let of = &stated[0];
+    let images = of["images"].to_string();
+    let site: Value = serde_json::from_str(&stdout(&plan(&["--images", &images, "--json"]))).unwrap();
+    assert_eq!(
+        ["noise_multiplier", "updates", "epsilon"].map(|key| &site[0][key]),
+        ["noise_multiplier", "updates", "epsilon"].map(|key| &of[key])
+    );
+    assert!(stdout(&plan(&[])).contains(&format!("{images} ")));
+    assert!(failure(&plan(&["--images", "0"])).1.contains("each number must be at least 1"));
+    let (_, plain) = failure(&effgan(&["privacy", "plan", &tiny_config()]));
+    assert!(plain.contains("there is no [privacy] table"), "{plain}");
+}
+
 /// `fedgan` over three clients whose server averages with noise.
 const PRIVATE_MEAN: [&str; 4] = [
     "network.norm=group",

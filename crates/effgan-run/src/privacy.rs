@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::of_clients::ClientPrivacyStatement;
 use crate::config::{Config, PrivacyConfig};
 use crate::failure::{Failure, Result};
-use crate::units::{count, three_digits};
+use crate::units::{count, probability};
 
 /// What a run costs all clients that have one number of images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl PrivacyStatement {
             rounded_up(*epsilon),
             count(*images),
             count(*updates),
-            three_digits(*sample_rate)
+            probability(*sample_rate)
         );
         if *insecure {
             return "privacy: NONE, since privacy.insecure_seed makes samples and noise repeatable; remove it".into();

@@ -18,6 +18,12 @@ pub fn three_digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+/// Three significant digits of a probability, however small: `0.333`, `0.00853`.
+pub fn probability(value: f64) -> String {
+    let decimals = if value > 0.0 { (2.0 - value.log10().floor()).clamp(0.0, 17.0) as usize } else { 0 };
+    format!("{value:.decimals$}")
+}
+
 /// A count with separated thousands from 10,000 on.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -121,6 +127,12 @@ mod tests {
         let texts = [0.0, 0.012_34, 0.9996, 1.944, 9.996, 21.34, 99.96, 412.7].map(three_digits);
         assert_eq!(texts, ["0.00", "0.012", "1.00", "1.94", "10.0", "21.3", "100", "413"]);
         assert_eq!(three_digits(f64::NAN), "–");
+    }
+
+    #[test]
+    fn a_probability_keeps_three_digits_however_small_it_is() {
+        let texts = [0.0, 1.0, 1.0 / 3.0, 512.0 / 60_000.0, 1e-6].map(probability);
+        assert_eq!(texts, ["0", "1.00", "0.333", "0.00853", "0.00000100"]);
     }
 
     #[test]

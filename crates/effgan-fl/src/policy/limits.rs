@@ -46,8 +46,8 @@ impl Policy {
             return Err(refusal);
         }
         // Training whose noise is not known would be charged for nothing.
-        let is_charged = request.privacy.is_none() || !work.private.is_empty();
-        if is_charged && self.share_of(&all.private) <= 1.0 { Ok(()) } else { Err(Refusal::PrivacyBudgetSpent) }
+        let is_charged = !work.private.is_empty() && self.share_of(&all.private) <= 1.0;
+        if request.privacy.is_none() || is_charged { Ok(()) } else { Err(Refusal::PrivacyBudgetSpent) }
     }
 
     /// Checks that parameters, received or sent, are finite and within `max_parameter`.

@@ -131,6 +131,11 @@ mod tests {
         let most = (400..2000).find(|&updates| share(updates + 80) > 1.0).unwrap();
         assert_eq!(refusal(&policy, &request(Some(1.0)), &after(most)), Some(Refusal::PrivacyBudgetSpent));
         assert_eq!(refusal(&policy, &request(Some(1.0)), &after(most - 1)), None);
+        // A plain run costs no ε, whatever is left of the budget.
+        let plain = RunRequest { privacy: None, ..request(None) };
+        let work = plain.amount(LocalWork::Steps(10)).unwrap();
+        assert_eq!(refusal(&policy, &plain, &after(5_000)), None);
+        assert_eq!(policy.check_work(&plain, &after(5_000), &work), Ok(()));
         let doubled = Policy { max_epsilon: 20.0, ..policy };
         assert_eq!(refusal(&doubled, &request(Some(1.0)), &after(most)), None);
     }

@@ -44,7 +44,7 @@ impl Config {
         let Some(privacy) = &self.privacy else {
             if self.local.discriminator_steps == DiscriminatorSteps::Adaptive {
                 return Err(usage(
-                    "local.discriminator_steps = \"adaptive\" is for [privacy], whose noise weakens the discriminator"
+                    "local.discriminator_steps = \"adaptive\" is for [privacy], whose noise weakens the discriminator; set a number"
                         .into(),
                 ));
             }
@@ -56,7 +56,7 @@ impl Config {
             return Err(usage("local.precision must be f32 with [privacy], which bounds gradients in f32".into()));
         }
         if self.federation.label_counts {
-            let line = "federation.label_counts = true must be false with [privacy]: no noise hides the numbers of images by class";
+            let line = "federation.label_counts = true is not for [privacy]: no noise hides the numbers of images by class; set it to false";
             return Err(usage(line.into()));
         }
         if !self.algorithm.exchanges().iter().all(|kind| matches!(kind, ExchangeKind::Average | ExchangeKind::Collect))
@@ -79,7 +79,7 @@ impl Config {
         if self.algorithm.has_single_batch_replies() {
             let name = self.algorithm.name();
             return Err(usage(format!(
-                "aggregation.kind = \"private-mean\" is not for {name}, whose rounds average no networks"
+                "aggregation.kind = \"private-mean\" is not for {name}, whose rounds average no networks; use mean"
             )));
         }
         if self.network.has_batch_norm() {
@@ -88,7 +88,7 @@ impl Config {
             return Err(usage(line.into()));
         }
         if self.federation.strategy.is_some() {
-            let line = "federation.strategy averages without the noise of aggregation.kind = \"private-mean\"; remove one of both";
+            let line = "federation.strategy averages without the noise of aggregation.kind = \"private-mean\"; remove one of them";
             return Err(usage(line.into()));
         }
         Ok(())

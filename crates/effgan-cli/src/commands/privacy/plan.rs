@@ -9,7 +9,7 @@ use effgan_run::failure::{Failure, Result};
 use effgan_run::pipeline;
 use effgan_run::privacy::PrivacyStatement;
 use effgan_run::protocol::privacy_statement;
-use effgan_run::units::{count, three_digits};
+use effgan_run::units::{count, probability};
 
 use crate::output::say;
 
@@ -42,6 +42,9 @@ impl Plan {
         if config.privacy.is_none() {
             return Err(named(Failure::usage(anyhow!("there is no [privacy] table, so nothing is private; add one"))));
         }
+        if self.images.contains(&0) {
+            return Err(Failure::usage(anyhow!("--images has 0, and each number must be at least 1")));
+        }
         let statements = if self.images.is_empty() {
             pipeline::privacy_plan(&config).map_err(named)?
         } else {
@@ -71,7 +74,7 @@ fn table(statements: &[PrivacyStatement]) -> String {
         text += &format!(
             "{:>10} {clients:>8} {:>12} {noise_multiplier:>10} {:>10} {epsilon:>10}  {accountant}\n",
             count(*images),
-            three_digits(*sample_rate),
+            probability(*sample_rate),
             count(*updates)
         );
     }

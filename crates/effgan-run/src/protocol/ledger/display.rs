@@ -8,7 +8,7 @@ use effgan_data::control_chars::without_control;
 use effgan_fl::policy::{Amount, PrivateUpdates};
 use effgan_nn::params;
 
-use crate::units::{counted, three_digits};
+use crate::units::{counted, probability};
 
 use super::{Answered, Asked, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
 
@@ -137,7 +137,7 @@ fn sent(answered: &Answered) -> String {
 fn private_updates(private: &[PrivateUpdates]) -> String {
     let updates = |of: &PrivateUpdates| {
         let PrivateUpdates { noise_multiplier, sample_rate, updates } = of;
-        let (updates, rate) = (counted(*updates, "private update"), three_digits(*sample_rate));
+        let (updates, rate) = (counted(*updates, "private update"), probability(*sample_rate));
         format!("{updates} with noise of {noise_multiplier}, in each an image with probability {rate}")
     };
     private.iter().map(updates).collect::<Vec<_>>().join(", ")

@@ -42,7 +42,7 @@ impl KnownHeads {
         let failed = |source| FlError::Io { path: path.clone(), source };
         let sites = match read_file(&path, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            bytes => serde_json::from_slice(&bytes.map_err(failed)?).map_err(|error| failed(error.into()))?,
+            bytes => serde_json::from_slice(&bytes.map_err(failed)?).map_err(|error| failed(damaged(&error)))?,
         };
         Ok(Self { path: Some(path), sites })
     }
@@ -68,6 +68,11 @@ impl KnownHeads {
     }
 }
 
+fn damaged(error: &serde_json::Error) -> io::Error {
+    let line = "restore it from a backup; without it, a site's ledger from a backup would go unnoticed in private runs";
+    io::Error::other(format!("is not as effgan wrote it ({error}); {line}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +90,7 @@ mod tests {
         assert_eq!(later.newest(&north, key.as_ref()), Some("22"));
         assert_eq!(later.newest(&north, other.as_ref()), None, "a site that was admitted anew");
         std::fs::write(folder.path().join(KNOWN_HEADS), "{").unwrap();
-        assert!(KnownHeads::of(folder.path()).is_err());
+        let error = KnownHeads::of(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("ledger-heads.json") && error.contains("is not as effgan wrote it ("), "{error}");
     }
 }

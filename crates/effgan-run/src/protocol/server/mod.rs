@@ -50,7 +50,7 @@ pub struct SiteConnections<'a> {
     list: Option<SiteList>,
     /// The heads of the sites' ledgers, as they come with replies.
     ledger_heads: LedgerHeads,
-    /// Those that sites are sent, over all runs.
+    /// Those that sites are sent, over all private runs.
     known_heads: KnownHeads,
     /// Becomes true when the run is to end.
     stop: &'a AtomicBool,
@@ -79,7 +79,9 @@ impl<'a> SiteConnections<'a> {
         progress: &'a Progress,
         stop: &'a AtomicBool,
     ) -> effgan_fl::Result<Self> {
-        let known_heads = list.as_ref().map(|list| KnownHeads::of(list.server())).transpose()?.unwrap_or_default();
+        // A plain run costs no ε, so it needs no ledger to be complete.
+        let server = list.as_ref().filter(|_| config.privacy.is_some()).map(SiteList::server);
+        let known_heads = server.map(KnownHeads::of).transpose()?.unwrap_or_default();
         Ok(Self {
             known_heads,
             grid,

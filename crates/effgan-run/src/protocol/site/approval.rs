@@ -173,7 +173,7 @@ fn sends(run_request: &RunRequest) -> String {
 /// What differential privacy promises each image; ε is that of this run alone.
 fn privacy(run_request: &RunRequest) -> String {
     let Some(PrivacyRequest { delta, .. }) = run_request.privacy else {
-        return "none: nothing bounds what leaves".into();
+        return "none: no ε bounds what the answers give away".into();
     };
     let Some(PrivateUpdates { noise_multiplier, sample_rate, updates }) = run_request.total_private_updates() else {
         return format!("differential privacy at δ = {delta:e}; ε follows once the images are counted");
@@ -188,7 +188,7 @@ fn privacy(run_request: &RunRequest) -> String {
             rounded_up(cost.value),
             cost.accountant
         ),
-        Err(error) => format!("nothing bounds what leaves: {error}"),
+        Err(error) => format!("none: no ε bounds what the answers give away, since {error}"),
     }
 }
 

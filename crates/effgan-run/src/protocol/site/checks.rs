@@ -184,7 +184,7 @@ impl SiteContext {
     /// Charges private training before it begins: what follows, an answer or a refusal and its time, may depend on the noised updates.
     ///
     /// # Errors
-    /// What the policy does not allow; a ledger that cannot be written.
+    /// What the policy does not allow; a fine-tuned generator that has left, since another one would not; a ledger that cannot be written.
     pub(super) fn charge(
         &self,
         history: &History,
@@ -194,6 +194,10 @@ impl SiteContext {
         let Some(run_request) = record.run_request.as_ref().filter(|run_request| run_request.privacy.is_some()) else {
             return Ok(());
         };
+        if history.is_fine_tuned {
+            let why = "the fine-tuned generator has left for this run and is no longer in state/, and its noise cannot be drawn again";
+            return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
+        }
         let work = amount(run_request, &site_message.broadcast);
         self.policy.check_work(run_request, &history.spent, &work)?;
         self.ledger.append(Entry::Began(Box::new(Began { asked: record.asked.clone(), private: work.private })))?;

@@ -76,6 +76,22 @@ fn training_that_ends_in_a_refusal_costs_as_much_as_an_answer() {
     assert_eq!(charged(&kit).len(), begun, "nothing is trained any more");
 }
 
+/// A server that asks for a second generator spends none of the site's budget.
+#[test]
+fn a_fine_tuned_generator_that_has_left_is_neither_trained_nor_charged_again() {
+    let (kit, config) = (Kit::new(ANY), private(4.0));
+    let collect = |run: &str| {
+        let mut message = site_message(&config, ExchangeKind::Collect, 3, start(&config));
+        message.words.insert("run".into(), run.into());
+        kit.ask(message_type(ExchangeKind::Collect), message)
+    };
+    let first = collect("run1");
+    assert_eq!((refusal(&first), charged(&kit).len()), (None, 1));
+    assert_eq!(collect("run1").params, first.params, "the reply that was kept");
+    assert_eq!(refusal(&collect("run2")), Some(Refusal::AlreadyFineTuned));
+    assert_eq!(charged(&kit).len(), 1);
+}
+
 /// Unfinished work, and a finished reply, belong to the number of images that noise and probability followed from.
 #[test]
 fn a_reply_for_another_number_of_images_is_computed_and_charged_anew() {
@@ -181,7 +197,7 @@ fn whoever_approves_a_private_run_reads_what_it_costs() {
     assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WaitingForApproval));
     let waiting = approval::waiting(kit.folder.path()).unwrap();
     let shown = approval::shown(kit.folder.path(), &waiting[1]).unwrap();
-    assert!(shown.contains("  privacy none: nothing bounds what leaves\n"), "{shown}");
+    assert!(shown.contains("  privacy none: no ε bounds what the answers give away\n"), "{shown}");
     // What left before without noise is no part of any ε.
     assert!(!shown.contains("answers without noise"), "{shown}");
     approval::approve(kit.folder.path(), &waiting[1]).unwrap();
