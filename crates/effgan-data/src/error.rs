@@ -277,6 +277,30 @@ pub enum DataError {
     /// `range` only applies to arrays.
     #[error("dataset.range = {range} is for name = \"npz\", but the data set is {name}; remove dataset.range")]
     NothingInRange { range: ValueRange, name: String },
+    /// A data set cannot name persons in this way.
+    #[error(
+        "dataset.person = {key} does not suit the data set {name}: it is the number of a folder for name = \"folder\", and the name of an array \
+         for name = \"npz\"; change or remove it"
+    )]
+    NoPersons { key: String, name: String },
+    /// A picture lies in too few folders.
+    #[error(
+        "dataset.person = {level} names the folder of a person, but {file} lies in {folders} folders only; move it, or lower the number",
+        file = file.display()
+    )]
+    NoPersonFolder { file: PathBuf, level: usize, folders: usize },
+    /// A person cannot be told from others.
+    #[error("the folder that names the person of {file} is not UTF-8; rename it", file = file.display())]
+    PersonNotUtf8 { file: PathBuf },
+    /// An array of persons that is not there.
+    #[error("{file} has no array {array}, which dataset.person names; it has {found}")]
+    NoPersonArray { file: String, array: String, found: String },
+    /// A person has images on two lists of a partition.
+    #[error(
+        "{file}: images {first} and {second} are of one person, and on two lists; keep a person on one, or remove dataset.person",
+        file = file.display()
+    )]
+    DividedPerson { file: PathBuf, first: u32, second: u32 },
     /// The limit is larger than the training split.
     #[error("dataset.limit = {limit} must be from 1 to {num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: String },
@@ -304,9 +328,9 @@ pub enum DataError {
     NotEnoughImages { num_assigned: usize, num_images: usize },
     /// There are more clients than images.
     #[error(
-        "partition.clients = {clients} is more than the {num_assigned} images to assign; lower clients or raise dataset.limit"
+        "partition.clients = {clients} is more than the {num_assigned} {what} to assign; lower clients or raise dataset.limit"
     )]
-    MoreClientsThanImages { clients: usize, num_assigned: usize },
+    MoreClientsThanImages { clients: usize, num_assigned: usize, what: &'static str },
     /// A client cannot hold that many different classes.
     #[error(
         "partition.classes_per_client = {classes_per_client} must be from 1 to {num_present}, \
@@ -322,19 +346,20 @@ pub enum DataError {
     UnheldClass { clients: usize, classes_per_client: usize, num_present: usize },
     /// A client of a partition without random sizes is too small.
     #[error(
-        "{name} gets {num_train} images to train on, fewer than min_examples = {min_examples}, \
+        "{name} gets {num_train} {what} to train on, fewer than min_examples = {min_examples}, \
          with {clients} clients; lower clients or min_examples"
     )]
-    TooFewExamples { name: String, num_train: usize, min_examples: usize, clients: usize },
+    TooFewExamples { name: String, num_train: usize, what: &'static str, min_examples: usize, clients: usize },
     /// A client is too small in every draw of the proportions.
     #[error(
-        "after {draws} draws {name} got {num_train} images at best, fewer than min_examples = {min_examples}, \
+        "after {draws} draws {name} got {num_train} {what} at best, fewer than min_examples = {min_examples}, \
          with {distribution} and {clients} clients; {remedy} or lower clients or min_examples"
     )]
     TooFewAfterDraws {
         draws: usize,
         name: String,
         num_train: usize,
+        what: &'static str,
         min_examples: usize,
         distribution: String,
         remedy: &'static str,
@@ -388,6 +413,17 @@ fn few(paths: &[PathBuf]) -> String {
 }
 
 impl DataError {
+    /// The same about persons, where these are dealt to clients instead of images.
+    pub(crate) fn about_persons(mut self) -> Self {
+        if let Self::MoreClientsThanImages { what, .. }
+        | Self::TooFewExamples { what, .. }
+        | Self::TooFewAfterDraws { what, .. } = &mut self
+        {
+            *what = "persons";
+        }
+        self
+    }
+
     /// Whether a file of images is missing or damaged; all other errors are about the config.
     pub fn is_in_a_file(&self) -> bool {
         matches!(
@@ -427,6 +463,9 @@ impl DataError {
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }
                 | Self::UnclearArrays { .. }
+                | Self::NoPersonFolder { .. }
+                | Self::PersonNotUtf8 { .. }
+                | Self::NoPersonArray { .. }
                 | Self::NoMirror { .. }
                 | Self::WrongHash { .. }
         )

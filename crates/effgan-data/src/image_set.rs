@@ -1,16 +1,19 @@
 //! Images as files store them: bytes, in order, each with a label.
 
-use crate::{DataError, resize};
+use crate::{DataError, Person, resize};
 
 /// Images `[n, c, h, w]`, u8 in 0..=255, with one label each.
 ///
 /// Labels are below `num_classes`. Partitions and measures of heterogeneity use them; of the networks only conditional ones see them.
+/// Where the data set names persons, each image has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
     shape: [usize; 3],
     pixels: Vec<u8>,
     labels: Vec<u8>,
     num_classes: usize,
+    /// The person of each image, `[n]`; `None` where the data set names none.
+    persons: Option<Vec<Person>>,
 }
 
 impl ImageSet {
@@ -35,7 +38,7 @@ impl ImageSet {
         }
         match labels.iter().position(|&label| usize::from(label) >= num_classes) {
             Some(image) => Err(DataError::Label { image, label: labels[image], num_classes }),
-            None => Ok(Self { shape, pixels, labels, num_classes }),
+            None => Ok(Self { shape, pixels, labels, num_classes, persons: None }),
         }
     }
 
@@ -69,6 +72,21 @@ impl ImageSet {
         &self.labels
     }
 
+    /// The person of each image, `[n]`; `None` where the data set names none.
+    pub fn persons(&self) -> Option<&[Person]> {
+        self.persons.as_deref()
+    }
+
+    /// The same images, of these persons.
+    ///
+    /// # Panics
+    /// When there is not one person for each image.
+    #[must_use]
+    pub fn of_persons(self, persons: Vec<Person>) -> Self {
+        assert!(persons.len() == self.len(), "one person per image");
+        Self { persons: Some(persons), ..self }
+    }
+
     /// Pixels of image `i`, `[c, h, w]`.
     ///
     /// # Panics
@@ -82,7 +100,12 @@ impl ImageSet {
     #[must_use]
     pub fn first(&self, n: usize) -> Self {
         let n = n.min(self.len());
-        Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
+        Self {
+            pixels: self.pixels[..n * self.image_len()].to_vec(),
+            labels: self.labels[..n].to_vec(),
+            persons: self.persons.as_ref().map(|persons| persons[..n].to_vec()),
+            ..*self
+        }
     }
 
     /// Splits into the images for which `is_second` is false and those for which it is true, each in their order. The former stay
@@ -108,8 +131,13 @@ impl ImageSet {
         }
         self.pixels.truncate(kept * len);
         self.labels.truncate(kept);
-        let second = Self { pixels, labels, ..self };
-        (self, second)
+        let persons = |second: bool| {
+            let persons = self.persons.as_ref()?.iter().zip(is_second);
+            Some(persons.filter(|(_, is_second)| **is_second == second).map(|(person, _)| person.clone()).collect())
+        };
+        let (first_persons, second_persons) = (persons(false), persons(true));
+        let second = Self { pixels, labels, persons: second_persons, ..self };
+        (Self { persons: first_persons, ..self }, second)
     }
 
     /// The same images with `num_classes` classes, at least as many as now.
@@ -183,6 +211,17 @@ mod tests {
         assert_eq!(images.first(2), ImageSet::new([1, 1, 2], vec![0, 1, 2, 3], vec![1, 0], 2).unwrap());
         assert_eq!(images.first(9), images);
         assert!(images.first(0).is_empty());
+    }
+
+    #[test]
+    fn persons_go_with_their_images() {
+        let persons = |names: &[&str]| -> Vec<Person> { names.iter().map(|name| Person::from(*name)).collect() };
+        let images = three_images().of_persons(persons(&["p", "q", "p"]));
+        assert_eq!(images.first(2).persons(), Some(&persons(&["p", "q"])[..]));
+        let (first, second) = images.split(&[true, false, false]);
+        assert_eq!(first.persons(), Some(&persons(&["q", "p"])[..]));
+        assert_eq!(second.persons(), Some(&persons(&["p"])[..]));
+        assert_eq!(three_images().split(&[true, false, false]).1.persons(), None);
     }
 
     #[test]

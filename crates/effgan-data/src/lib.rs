@@ -15,6 +15,7 @@ mod image_list;
 mod image_set;
 mod parallel;
 pub mod partition;
+mod persons;
 pub mod resize;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
@@ -23,3 +24,4 @@ pub use home::from_home;
 pub use image_list::ImageList;
 pub use image_set::ImageSet;
 pub use partition::{ClientName, ClientShare, Partition, PartitionConfig};
+pub use persons::{Person, by_person, most_frequent_class};

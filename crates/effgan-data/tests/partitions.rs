@@ -87,7 +87,7 @@ proptest! {
             Err(DataError::TooFewAfterDraws { num_train, min_examples, .. }) => {
                 prop_assert!(num_train < min_examples && draws_sizes(&config));
             }
-            Err(DataError::MoreClientsThanImages { clients, num_assigned }) => prop_assert!(clients > num_assigned),
+            Err(DataError::MoreClientsThanImages { clients, num_assigned, .. }) => prop_assert!(clients > num_assigned),
             Err(DataError::ClassesPerClient { .. } | DataError::UnheldClass { .. }) => {
                 prop_assert!(matches!(config, PartitionConfig::ByLabel(_)));
             }

@@ -192,7 +192,7 @@ impl ServerTraining {
             let (images, expected) = (real.len(), fake.shape[0]);
             return Err(FlError::Config(format!("a step has {images} images; the server sent {expected}")));
         }
-        Ok(discriminator.step(batch(shard, &real).images(), fake.values().to_vec())?)
+        Ok(discriminator.step(batch(shard, None, &real).images(), fake.values().to_vec())?)
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the

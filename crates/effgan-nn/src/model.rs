@@ -110,6 +110,8 @@ pub struct TrainingImages<'a> {
     pub labels: &'a [u8],
     /// Those among them that batches are drawn from: a client's.
     pub indices: &'a [u32],
+    /// The same by person, where training is to hide whole persons; each has one at least.
+    pub persons: Option<&'a [Vec<u32>]>,
 }
 
 impl TrainingImages<'_> {
@@ -123,6 +125,11 @@ impl TrainingImages<'_> {
     /// The classes of the images with these indices.
     pub fn labels_of(&self, indices: &[u32]) -> Vec<u8> {
         indices.iter().map(|&index| self.labels[index as usize]).collect()
+    }
+
+    /// How many persons they are of, or how many images where persons are not named: what private training hides one of.
+    pub(crate) fn num_hidden(&self) -> usize {
+        self.persons.map_or(self.indices.len(), <[_]>::len)
     }
 }
 

@@ -238,7 +238,7 @@ impl<'a> Study<'a> {
 
     fn train(&self, client: &mut Client, epochs: u32) -> Result<()> {
         let (images, of_all) = (&client.share.train, &self.dataset.train);
-        let from = TrainingImages { pixels: of_all.pixels(), labels: of_all.labels(), indices: images };
+        let from = TrainingImages { pixels: of_all.pixels(), labels: of_all.labels(), indices: images, persons: None };
         let batch = self.config.local.batch_size.min(images.len());
         let steps = images.len().div_ceil(batch) * epochs as usize;
         for indices in ShuffledEpochs.batches(images, &client.streams, batch, client.steps).take(steps) {

@@ -109,6 +109,13 @@ impl Arrays {
         Ok((self.without_names()?.images, false))
     }
 
+    /// All arrays but those of persons, which are called `name`, where it is given, or `name` of a split.
+    pub(super) fn without_persons(self, name: Option<&str>) -> Self {
+        let Some(name) = name else { return self };
+        let names = ["", "train_", "val_", "test_"].map(|part| format!("{part}{name}"));
+        Self(self.0.into_iter().filter(|array| !names.contains(&array.name)).collect())
+    }
+
     /// The names of all arrays with their types and shapes.
     pub(super) fn found(&self) -> String {
         if self.0.is_empty() {

@@ -92,7 +92,7 @@ impl Contents {
     }
 
     fn of_folder(path: &Path, reading: &Reading<'_>) -> Result<Self, DataError> {
-        let listing = Listing::of(path, None)?;
+        let listing = Listing::of(path, None, None)?;
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
         let (mut broken, deep_values) = (Vec::new(), DeepValues::default());

@@ -4,6 +4,7 @@ mod array_images;
 mod array_labels;
 mod array_layout;
 mod array_names;
+mod array_persons;
 mod budget;
 mod builtin;
 pub(crate) mod cifar;
@@ -22,6 +23,7 @@ mod max_memory;
 mod npy;
 mod npz;
 mod numbered_classes;
+mod person_key;
 mod pickle;
 mod picture;
 mod picture_formats;
@@ -37,6 +39,7 @@ pub use files::ImageFiles;
 pub use folder::{FileList, FolderSummary};
 pub use left_out::LeftOut;
 pub use max_memory::MaxMemory;
+pub use person_key::PersonKey;
 pub use picture::Mode;
 pub(crate) use picture_formats::FORMATS;
 pub use reading::{Reading, Report};
@@ -90,6 +93,10 @@ pub struct DatasetConfig {
     /// them become the nearest bytes. An error where images are bytes, as these need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<ValueRange>,
+    /// For `folder` and `npz`: where the person of each training image is named. Then a person is never divided: neither between clients,
+    /// nor between training images and held-out or test images, nor by private training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonKey>,
     /// Maximum memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
     /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
@@ -128,6 +135,7 @@ impl DatasetConfig {
             black: None,
             white: None,
             range: None,
+            person: None,
             max_memory,
             cache: true,
         }
@@ -238,6 +246,7 @@ impl DatasetConfig {
         if let Some(range) = self.range.filter(|_| self.name != DatasetName::Npz) {
             return Err(DataError::NothingInRange { range, name: self.name.to_string() });
         }
+        self.person.as_ref().map_or(Ok(()), |person| person.check(self.name))?;
         let max = u32::from(u16::MAX);
         if let Some(black) = self.black.filter(|&black| black >= max) {
             return Err(DataError::Level { key: "black", value: black, least: 0, most: max - 1 });
@@ -258,6 +267,11 @@ impl DatasetConfig {
         let level = |value: Option<u32>, default| value.map_or(default, |value| value.min(u16::MAX.into()) as u16);
         let (black, white) = (level(self.black, default.black), level(self.white, default.white));
         (self.black.is_some() || self.white.is_some()).then_some(Levels { black, white })
+    }
+
+    /// Which folder on the way to a picture is the person's.
+    fn person_folder(&self) -> Option<usize> {
+        self.person.as_ref().and_then(PersonKey::folder)
     }
 
     fn budget(&self) -> Budget {
@@ -281,7 +295,9 @@ impl DatasetConfig {
             DatasetName::Cifar10 => Ok(cifar::read(&dir()?, budget)?.named(self.name)),
             DatasetName::Folder => self.read_folder(&dir()?, classes, reading),
             DatasetName::Npz => {
-                let options = npz::ReadOptions { range: self.range, num_classes: classes.map(<[String]>::len) };
+                let (num_classes, person) = (classes.map(<[String]>::len), self.person.as_ref());
+                let persons = person.and_then(PersonKey::array);
+                let options = npz::ReadOptions { range: self.range, num_classes, persons };
                 Ok(npz::read(&dir()?, options, budget)?.numbered(classes, numbers))
             }
             DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes, numbers)),
@@ -301,7 +317,7 @@ impl DatasetConfig {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
         let wanted = folder::ReadOptions { size, channels, skip_broken, levels: self.levels(), budget: self.budget() };
         let folder::Loaded { train, test, classes, left_out, notes } =
-            folder::Listing::of(dir, classes)?.load(&wanted, reading)?;
+            folder::Listing::of(dir, classes, self.person_folder())?.load(&wanted, reading)?;
         Ok(Splits { class_names: classes, left_out, notes, ..Splits::of((train, test)) })
     }
 

@@ -10,6 +10,7 @@ use super::{
     array_images::Images,
     array_labels::Labels,
     array_names::{self, Arrays, Listed, Split, Unclear},
+    array_persons,
     budget::Budget,
     lfs_pointer::{self, Opened},
     npy::OpenArray,
@@ -30,26 +31,32 @@ const ZIP: &[u8] = b"PK";
 
 /// How arrays are read.
 #[derive(Clone, Copy, Default)]
-pub(super) struct ReadOptions {
+pub(super) struct ReadOptions<'a> {
     /// The values of black and white, for images that are not bytes.
     pub(super) range: Option<ValueRange>,
     /// The number of classes that all sites agree on, if they do.
     pub(super) num_classes: Option<usize>,
+    /// The array of the persons of images, if they are named.
+    pub(super) persons: Option<&'a str>,
 }
 
 /// Reads an `.npz` or `.npy` file.
-pub(super) fn read(path: &Path, options: ReadOptions, budget: &mut Budget) -> Result<Splits, DataError> {
+pub(super) fn read(path: &Path, options: ReadOptions<'_>, budget: &mut Budget) -> Result<Splits, DataError> {
     let mut source = Source::open(path)?;
-    let arrays = source.arrays()?;
+    let all = source.arrays()?;
+    let found = all.found();
+    let arrays = all.without_persons(options.persons);
     let splits = arrays.splits().map_err(|unclear| source.unclear(unclear, &arrays))?;
     let is_class = |labels: &Labels| labels.check_columns(options.num_classes);
     let (train, test) = match &splits {
         array_names::Splits::Whole(whole) => {
             let whole = source.read_split(whole, options.range, is_class, budget)?;
+            let whole = source.with_persons(whole, options.persons, &["", "train_"], &found, budget)?;
             hold_out(whole, &source.file, budget)?
         }
         array_names::Splits::TrainAndTest([train, test]) => {
             let train = source.read_split(train, options.range, is_class, budget)?;
+            let train = source.with_persons(train, options.persons, &["train_"], &found, budget)?;
             // A class may lack test images.
             (train, source.read_split(test, options.range, |_| Ok(()), budget)?)
         }
@@ -71,9 +78,12 @@ pub(super) fn read_images(path: &Path) -> Result<(Images, Option<String>), DataE
     Ok((images, is_split.then_some(name)))
 }
 
-/// Splits into all but every tenth image of each class, and every tenth.
+/// Splits into all but every tenth image or person of each class, and every tenth.
 fn hold_out(whole: ImageSet, file: &str, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
-    let is_test = test_split::every_tenth(whole.labels());
+    let is_test = match whole.persons() {
+        Some(persons) => test_split::every_tenth_person(whole.labels(), persons),
+        None => test_split::every_tenth(whole.labels()),
+    };
     let num_test = is_test.iter().filter(|&&is_test| is_test).count();
     if num_test == 0 {
         return Err(DataError::NoTestImages { place: file.to_owned() });
@@ -173,6 +183,28 @@ impl Source {
             None => vec![0; images.num],
         };
         image_set(images, labels)
+    }
+
+    /// `images` with the persons of an array: the first that exists of `name` behind one of `prefixes`; as they are without a name. `found` says
+    /// which arrays there are.
+    fn with_persons(
+        &mut self,
+        images: ImageSet,
+        name: Option<&str>,
+        prefixes: &[&str],
+        found: &str,
+        budget: &mut Budget,
+    ) -> Result<ImageSet, DataError> {
+        let Some(name) = name else { return Ok(images) };
+        let names = prefixes.iter().map(|prefix| format!("{prefix}{name}"));
+        let entries = self.entries();
+        let Some(name) = names.clone().find(|name| entries.contains(&format!("{name}.npy"))) else {
+            let (file, array) =
+                (self.file.clone(), names.map(|name| array_names::short(&name)).collect::<Vec<_>>().join(" or "));
+            return Err(DataError::NoPersonArray { file, array, found: found.to_owned() });
+        };
+        let persons = array_persons::read(self.array(&name)?, images.len(), budget)?;
+        Ok(images.of_persons(persons))
     }
 
     /// Opens the array `name`.

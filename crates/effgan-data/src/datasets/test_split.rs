@@ -3,6 +3,8 @@
 //! Both depend on labels and order alone, never on a seed: the test split is part of the data set, and no seed may influence what
 //! a score compares with.
 
+use crate::persons::{Person, by_person, most_frequent_class};
+
 /// Whether each image belongs to the test split, which has the tenth, twentieth, … image of each class in the given order.
 pub(super) fn every_tenth(labels: &[u8]) -> Vec<bool> {
     let mut seen = [0_usize; 256];
@@ -12,6 +14,21 @@ pub(super) fn every_tenth(labels: &[u8]) -> Vec<bool> {
         count.is_multiple_of(10)
     };
     labels.iter().map(is_tenth).collect()
+}
+
+/// The same where the images are of `persons`: every tenth person of each class is one of the test split, with all images. A person is of the
+/// class that most of these have, and comes where the first of them does.
+pub(super) fn every_tenth_person(labels: &[u8], persons: &[Person]) -> Vec<bool> {
+    let all: Vec<u32> = (0..labels.len() as u32).collect();
+    let groups = by_person(&all, persons);
+    let classes: Vec<u8> = groups.iter().map(|images| most_frequent_class(images, labels)).collect();
+    let mut is_test = vec![false; labels.len()];
+    for (images, is_tenth) in groups.iter().zip(every_tenth(&classes)) {
+        for &image in images {
+            is_test[image as usize] = is_tenth;
+        }
+    }
+    is_test
 }
 
 /// An order of the images that interleaves the classes, so that the first n images have the overall mix of classes, for any n.
@@ -44,6 +61,16 @@ mod tests {
         // Of 23 and 22 images: the tenth and the twentieth.
         assert_eq!(test, [18, 19, 38, 39]);
         assert!(every_tenth(&[3; 9]).iter().all(|test| !test));
+    }
+
+    #[test]
+    fn a_person_is_a_test_person_with_all_images() {
+        // 20 persons with two images each; of the last one there are images of both classes.
+        let labels: Vec<u8> = (0..40).map(|i| u8::from(i == 39)).collect();
+        let persons: Vec<Person> = (0..40).map(|i| Person::from((i / 2).to_string())).collect();
+        let is_test = every_tenth_person(&labels, &persons);
+        let test: Vec<usize> = (0..40).filter(|&i| is_test[i]).collect();
+        assert_eq!(test, [18, 19, 38, 39]);
     }
 
     #[test]

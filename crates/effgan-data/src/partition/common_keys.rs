@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct CommonKeys {
     /// Number of clients, ≥ 1.
     pub clients: usize,
-    /// Minimum number of training images per client, after `held_out` is taken, ≥ 1; default 16.
+    /// Minimum number of training images per client (of persons, where the data set names them), after `held_out` is taken, ≥ 1; default 16.
     #[serde(default = "default_min_examples")]
     pub min_examples: usize,
-    /// Fraction of each client's images that is held out from training, stratified by class, 0 ≤ fraction < 1; default 0.1.
+    /// Fraction of each client's images (or persons) that is held out from training, stratified by class, 0 ≤ fraction < 1; default 0.1.
     #[serde(default = "default_held_out")]
     pub held_out: f64,
 }

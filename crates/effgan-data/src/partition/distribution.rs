@@ -86,6 +86,7 @@ impl Distribution {
             draws: MAX_DRAWS,
             name: ClientName::simulated(client, clients).to_string(),
             num_train,
+            what: "images",
             min_examples,
             distribution: self.to_string(),
             remedy: self.remedy(),

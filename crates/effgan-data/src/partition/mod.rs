@@ -26,7 +26,7 @@ pub use partition_file::PartitionFile;
 pub use quantity::Quantity;
 pub use shards::Shards;
 
-use crate::{DataError, ImageSet};
+use crate::{DataError, ImageSet, by_person, most_frequent_class};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -88,12 +88,15 @@ impl PartitionConfig {
 
     /// Assigns the first `num_assigned` of `images` to clients: each image to exactly one client, as a training image or a held-out one.
     ///
+    /// Where the data set names persons, these are dealt and held out instead, each with all images; a person is of the class that most of
+    /// these have.
+    ///
     /// Equal states of `rng` give equal partitions. A partition from a file has the file's clients, and assigns each image to at
     /// most one client.
     ///
     /// # Errors
     /// An error that names the key whose value is out of range; [`DataError::NotEnoughImages`] when there are fewer images than
-    /// `num_assigned`; [`DataError::MoreClientsThanImages`]; [`DataError::TooFewExamples`] or, for random sizes,
+    /// `num_assigned`; [`DataError::DividedPerson`]; [`DataError::MoreClientsThanImages`]; [`DataError::TooFewExamples`] or, for random sizes,
     /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` training images; for `file`, an error about
     /// the file.
     pub fn assign<R: Rng + ?Sized>(
@@ -106,8 +109,24 @@ impl PartitionConfig {
         let Some(labels) = images.labels().get(..num_assigned) else {
             return Err(DataError::NotEnoughImages { num_assigned, num_images: images.len() });
         };
+        match (images.persons(), self) {
+            (None, _) => self.deal(labels, rng),
+            (Some(persons), Self::File(kind)) => kind.read_undivided(num_assigned, persons),
+            (Some(persons), _) => {
+                let all: Vec<u32> = (0..num_assigned as u32).collect();
+                let groups = by_person(&all, persons);
+                let classes: Vec<u8> = groups.iter().map(|images| most_frequent_class(images, labels)).collect();
+                let of_persons = self.deal(&classes, rng).map_err(DataError::about_persons)?;
+                Ok(of_persons.of_groups(&groups))
+            }
+        }
+    }
+
+    /// Deals images, or persons, with these labels to clients.
+    fn deal<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Partition, DataError> {
+        let num_assigned = labels.len();
         if let Some(&CommonKeys { clients, .. }) = self.common_keys().filter(|common| common.clients > num_assigned) {
-            return Err(DataError::MoreClientsThanImages { clients, num_assigned });
+            return Err(DataError::MoreClientsThanImages { clients, num_assigned, what: "images" });
         }
         match self {
             Self::Iid(kind) => with_held_out(&kind.common, &kind.assign(labels, rng), labels, rng),
@@ -136,6 +155,7 @@ fn with_held_out<R: Rng + ?Sized>(
             return Err(DataError::TooFewExamples {
                 name: name.to_string(),
                 num_train: train.len(),
+                what: "images",
                 min_examples,
                 clients,
             });
@@ -179,6 +199,18 @@ impl Partition {
             counts
         };
         self.clients.iter().map(counts_of).collect()
+    }
+
+    /// The images of `groups`, where this is a partition of these.
+    fn of_groups(self, groups: &[Vec<u32>]) -> Self {
+        let images = |list: Vec<u32>| {
+            let mut images: Vec<u32> = list.iter().flat_map(|&group| &groups[group as usize]).copied().collect();
+            images.sort_unstable();
+            images
+        };
+        let share =
+            |share: ClientShare| ClientShare { train: images(share.train), held_out: images(share.held_out), ..share };
+        Self { clients: self.clients.into_iter().map(share).collect() }
     }
 
     /// The same images at a single client named `pooled`, for training without federation.
@@ -335,6 +367,48 @@ mod tests {
         let [ClientShare { name, train, held_out }] = pooled.clients.as_slice() else { panic!("one client") };
         assert_eq!((name.as_str(), train.len(), held_out.len()), ("pooled", 88, 12));
         assert!(train.is_sorted() && held_out.is_sorted());
+    }
+
+    /// 100 images of 25 persons, of whom each has four in a row.
+    fn images_of_persons() -> ImageSet {
+        images().of_persons((0..100).map(|i| (i / 4).to_string().into()).collect())
+    }
+
+    #[test]
+    fn a_person_is_dealt_and_held_out_with_all_images() {
+        for kind in [
+            r#"{"kind":"iid","clients":3,"held_out":0.25,"min_examples":4}"#,
+            r#"{"kind":"dirichlet","alpha":1.0,"clients":3,"held_out":0.25,"min_examples":1}"#,
+            r#"{"kind":"by-label","classes_per_client":3,"clients":5,"held_out":0.25,"min_examples":1}"#,
+            r#"{"kind":"quantity","alpha":1.0,"clients":3,"held_out":0.25,"min_examples":1}"#,
+        ] {
+            let mut rng = ChaCha8Rng::seed_from_u64(0);
+            let partition = config(kind).unwrap().assign(&images_of_persons(), 100, &mut rng).unwrap();
+            let lists: Vec<&Vec<u32>> =
+                partition.clients.iter().flat_map(|share| [&share.train, &share.held_out]).collect();
+            assert_eq!(lists.iter().map(|list| list.len()).sum::<usize>(), 100, "{kind}");
+            assert!(partition.clients.iter().any(|share| !share.held_out.is_empty()), "{kind}");
+            for list in lists {
+                assert!(
+                    list.is_sorted() && list.iter().all(|image| list.contains(&(image / 4 * 4))),
+                    "{kind}: {list:?}"
+                );
+                assert_eq!(list.len() % 4, 0, "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_persons_are_called_so() {
+        let error = |json: &str| {
+            config(json)
+                .unwrap()
+                .assign(&images_of_persons(), 100, &mut ChaCha8Rng::seed_from_u64(0))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error(r#"{"kind":"iid","clients":26}"#).contains("is more than the 25 persons to assign"));
+        assert!(error(r#"{"kind":"iid","clients":5,"min_examples":6}"#).contains("gets 4 persons to train on"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A partition from a file that a run or `effgan partition --save` wrote, or that describes the real clients.
 
 use super::{ClientShare, Partition};
-use crate::DataError;
+use crate::{DataError, Person};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -36,6 +37,25 @@ impl PartitionFile {
             share.held_out.sort_unstable();
         }
         self.check(&partition, num_assigned)?;
+        Ok(partition)
+    }
+
+    /// As [`read`](Self::read), of images of `persons`, of whom none may be on two lists.
+    ///
+    /// # Errors
+    /// Also [`DataError::DividedPerson`].
+    pub(super) fn read_undivided(&self, num_assigned: usize, persons: &[Person]) -> Result<Partition, DataError> {
+        let partition = self.read(num_assigned)?;
+        let mut seen = BTreeMap::<&str, (usize, u32)>::new();
+        let lists = partition.clients.iter().flat_map(|share| [&share.train, &share.held_out]);
+        for (list, images) in lists.enumerate() {
+            for &second in images {
+                let &mut (first_list, first) = seen.entry(&persons[second as usize]).or_insert((list, second));
+                if first_list != list {
+                    return Err(DataError::DividedPerson { file: self.path.clone(), first, second });
+                }
+            }
+        }
         Ok(partition)
     }
 
@@ -108,6 +128,21 @@ mod tests {
 
     fn clients(clients: &[String]) -> String {
         format!(r#"{{"clients":[{}]}}"#, clients.join(","))
+    }
+
+    #[test]
+    fn no_person_is_on_two_lists() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("p.json");
+        let persons: Vec<Person> = ["a", "b", "b", "c", "b"].map(Person::from).into();
+        let read = |lists: &[String]| {
+            fs::write(&path, clients(lists)).unwrap();
+            PartitionFile { path: path.clone() }.read_undivided(5, &persons).map_err(|error| error.to_string())
+        };
+        assert!(read(&[client("north", &[1, 2, 4], &[3]), client("south", &[0], &[])]).is_ok());
+        let error = read(&[client("north", &[1, 2], &[4])]).unwrap_err();
+        assert!(error.contains("images 1 and 4 are of one person, and on two lists"), "{error}");
+        assert!(read(&[client("north", &[1], &[]), client("south", &[0, 2], &[])]).is_err());
     }
 
     #[test]

@@ -76,10 +76,10 @@ impl<'a> Shuffles<'a> {
     }
 }
 
-/// The images with these `indices` and their labels.
-pub(crate) fn batch<'a>(shard: &Shard<'a>, indices: &'a [u32]) -> Batch<'a> {
+/// The images with these `indices` and their labels; `persons` are [those of the shard](Shard::by_person).
+pub(crate) fn batch<'a>(shard: &Shard<'a>, persons: Option<&'a [Vec<u32>]>, indices: &'a [u32]) -> Batch<'a> {
     let (pixels, labels) = (shard.images.pixels(), shard.images.labels());
-    Batch { from: TrainingImages { pixels, labels, indices: shard.train }, indices }
+    Batch { from: TrainingImages { pixels, labels, indices: shard.train, persons }, indices }
 }
 
 #[cfg(test)]

@@ -185,10 +185,10 @@ impl LocalTraining {
             }
         }
         let batches = self.batches(shard, streams, images_per_step as usize, progress.step);
-        let mut under_way = Vec::new();
+        let (persons, mut under_way) = (shard.by_person(), Vec::new());
         for images in batches.take(steps.saturating_sub(progress.step) as usize) {
             self.check_batch(images.len())?;
-            trainer.step(batch(shard, &images), streams)?;
+            trainer.step(batch(shard, persons.as_deref(), &images), streams)?;
             under_way.push(images.len() as u64);
             let step = progress.step + under_way.len() as u64;
             let saves = observer.saves(step);

@@ -1,6 +1,6 @@
 //! The images of one client.
 
-use effgan_data::{ClientName, ImageSet};
+use effgan_data::{ClientName, ImageSet, by_person};
 use effgan_nn::Model;
 
 use crate::{FlError, Result};
@@ -14,6 +14,13 @@ pub struct Shard<'a> {
     pub images: &'a ImageSet,
     /// Indices of the images that this client trains on.
     pub train: &'a [u32],
+}
+
+impl Shard<'_> {
+    /// The training images by person; `None` where the data set names no persons.
+    pub fn by_person(&self) -> Option<Vec<Vec<u32>>> {
+        Some(by_person(self.train, self.images.persons()?))
+    }
 }
 
 /// Checks that a client can train `model` on `num_examples` images.

@@ -25,6 +25,9 @@ pub struct RunRequest {
     pub held_out: f64,
     /// n_k: number of training images.
     pub images: Option<u64>,
+    /// How many persons they are of; `None` where the config does not say where the data name persons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persons: Option<u64>,
     /// Images per batch; a site with fewer images takes all of them.
     pub batch_size: u64,
     /// Batches per training step.
@@ -51,7 +54,7 @@ pub struct RunRequest {
     pub privacy: Option<PrivacyRequest>,
 }
 
-/// How a run's training hides each image of a site (DP-SGD).
+/// How a run's training hides each image of a site, or each person (DP-SGD).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrivacyRequest {
     /// σ, the noise's standard deviation in units of the clip; `None` until it can be planned for the number of images.
@@ -61,12 +64,12 @@ pub struct PrivacyRequest {
     pub delta: f64,
 }
 
-/// Updates of the discriminator that were made with noise, in each of which an image is with the same probability.
+/// Updates of the discriminator that were made with noise, in each of which an image, or a person, is with the same probability.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrivateUpdates {
     /// σ, the noise's standard deviation in units of the clip.
     pub noise_multiplier: f64,
-    /// q, the probability with which an image is in an update.
+    /// q, the probability with which an image, or a person, is in an update.
     pub sample_rate: f64,
     /// How many updates.
     pub updates: u64,
@@ -159,12 +162,17 @@ impl RunRequest {
         Some(Amount { rounds: 1, steps, passes, private: self.private_updates(steps).into_iter().collect() })
     }
 
+    /// How many persons, or images where persons are not named, private training hides one of; `None` until they are counted.
+    pub fn num_hidden(&self) -> Option<u64> {
+        self.persons.or(self.images)
+    }
+
     /// The private updates of `steps` training steps; `None` where they are not private, or where their noise is not known yet.
     fn private_updates(&self, steps: u64) -> Option<PrivateUpdates> {
-        let images = self.images?.max(1);
+        let num_hidden = self.num_hidden()?.max(1);
         Some(PrivateUpdates {
             noise_multiplier: self.privacy?.noise_multiplier?,
-            sample_rate: (self.batch_size as f64 / images as f64).min(1.0),
+            sample_rate: (self.batch_size as f64 / num_hidden as f64).min(1.0),
             updates: steps.saturating_mul(self.batches_per_step),
         })
     }

@@ -4,7 +4,9 @@
 //! An update of the discriminator sums the gradients of its real images, each clipped to a norm C, adds noise of the
 //! standard deviation σC to each value, and divides by the expected number B of real images. Each of a client's n images
 //! is among them with the probability q = B/n, whatever the others are (Poisson sampling), so there may be none; then the
-//! update has the noise alone. Generated images depend on no real image beside the parameters: their gradients cost
+//! update has the noise alone. Where persons are to be hidden, each is drawn with that probability in the place of an
+//! image, and with it one of its images, all equally likely: the sum then depends on no person by more than C, however
+//! many images it has, and each person counts the same. Generated images depend on no real image beside the parameters: their gradients cost
 //! nothing, and their number is always B. They are clipped all the same, for balance: where real gradients alone are, the
 //! discriminator comes to take all images for generated ones (in MNIST, the loss on these fell to 0.01), and its accuracy
 //! on them says nothing.
@@ -29,32 +31,34 @@ use crate::{NnError, Purpose, Result, Streams};
 /// Real images that pass through the discriminator at the same time. A sample of any size is computed in such parts.
 const CHUNK: usize = 256;
 
-/// How the training of a discriminator at clients hides each of their images.
+/// How the training of a discriminator at clients hides each of their images, or each person with all images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Privacy {
     /// C > 0, as in [`DpSgd`].
     pub clip: f64,
-    /// B ≥ 1, as in [`DpSgd`]; a client with fewer images has all of them in each update.
+    /// B ≥ 1, as in [`DpSgd`]; a client with fewer images (or persons) has all of them in each update.
     pub batch: usize,
-    /// σ of a client, by its number of images.
-    pub noise_multipliers: BTreeMap<u64, f64>,
+    /// σ of a client, by its number of images and the number of those that one is hidden among: images, or persons.
+    pub noise_multipliers: BTreeMap<[u64; 2], f64>,
     /// Takes what must be secret from this seed, so that tests can repeat it: then nothing is private.
     pub insecure_seed: Option<u64>,
 }
 
 impl Privacy {
-    /// The updates of a client with `num_examples` images.
+    /// The updates of the client whose images these are.
     ///
     /// # Errors
     /// [`NnError::Config`] when no noise was planned for that many.
-    pub(super) fn of_client(&self, num_examples: usize) -> Result<DpSgd> {
-        let Some(&noise_multiplier) = self.noise_multipliers.get(&(num_examples as u64)) else {
-            return Err(NnError::Config(format!("no noise is planned for a client with {num_examples} images")));
+    pub(super) fn of_client(&self, from: &TrainingImages<'_>) -> Result<DpSgd> {
+        let [num_examples, num_hidden] = [from.indices.len(), from.num_hidden()];
+        let Some(&noise_multiplier) = self.noise_multipliers.get(&[num_examples as u64, num_hidden as u64]) else {
+            let of = from.persons.map_or_else(String::new, |persons| format!(" of {} persons", persons.len()));
+            return Err(NnError::Config(format!("no noise is planned for a client with {num_examples} images{of}")));
         };
-        Ok(DpSgd { clip: self.clip, noise_multiplier, batch: self.batch.min(num_examples) })
+        Ok(DpSgd { clip: self.clip, noise_multiplier, batch: self.batch.min(num_hidden) })
     }
 
-    /// The real images of each of a step's `updates`: Poisson samples of all of a client's images.
+    /// The real images of each of a step's `updates`: Poisson samples of all of a client's images, or of one image of each person.
     ///
     /// # Errors
     /// As [`of_client`](Self::of_client).
@@ -64,9 +68,12 @@ impl Privacy {
         updates: usize,
         rng: &mut SecretRng,
     ) -> Result<Vec<RealImages>> {
-        let rate = self.of_client(from.indices.len())?.batch as f64 / from.indices.len() as f64;
+        let rate = self.of_client(from)?.batch as f64 / from.num_hidden() as f64;
         let sample = |_| {
-            let sample = rng.poisson_sample(from.indices, rate);
+            let sample = match from.persons {
+                Some(persons) => rng.poisson_sample_of_persons(persons, rate),
+                None => rng.poisson_sample(from.indices, rate),
+            };
             RealImages { images: from.values(&sample), labels: from.labels_of(&sample) }
         };
         Ok((0..updates).map(sample).collect())
@@ -90,7 +97,7 @@ pub struct DpSgd {
     pub clip: f64,
     /// σ ≥ 0: the noise has the standard deviation σC.
     pub noise_multiplier: f64,
-    /// B ≥ 1, the expected number of real images of an update, and the number of generated ones.
+    /// B ≥ 1, the expected number of real images of an update, each of another person where these are hidden, and the number of generated ones.
     pub batch: usize,
 }
 
@@ -125,6 +132,17 @@ impl SecretRng {
     /// A Poisson sample of `images`: each is in it with the probability `rate`.
     pub fn poisson_sample(&mut self, images: &[u32], rate: f64) -> Vec<u32> {
         images.iter().copied().filter(|_| self.0.random::<f64>() < rate).collect()
+    }
+
+    /// One image of each person in a Poisson sample of `persons`, all images of a person equally likely.
+    pub fn poisson_sample_of_persons(&mut self, persons: &[Vec<u32>], rate: f64) -> Vec<u32> {
+        let mut sample = Vec::new();
+        for images in persons {
+            if self.0.random::<f64>() < rate {
+                sample.push(images[self.0.random_range(0..images.len())]);
+            }
+        }
+        sample
     }
 
     /// A standard normal number.

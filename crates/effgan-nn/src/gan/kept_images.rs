@@ -60,7 +60,7 @@ mod tests {
             (init(&GanModel::new(network.clone()), 1), TrainConfig::new(Adam { learning_rate: 1e-3, beta1: 0.5 }));
         let gan = Gan::new(&network, &params, train, Device::of_tests()).unwrap();
         let pixels: Vec<u8> = (0..5 * network.image_len()).map(|i| (i * 7 % 256) as u8).collect();
-        let from = TrainingImages { pixels: &pixels, labels: &[0; 5], indices: &[4, 1, 3] };
+        let from = TrainingImages { pixels: &pixels, labels: &[0; 5], indices: &[4, 1, 3], persons: None };
         let kept = KeptImages::kept(&from, &gan);
         assert_eq!(values(kept.images(&[3, 4])), values(gan.images_on_device(from.values(&[3, 4]))));
     }

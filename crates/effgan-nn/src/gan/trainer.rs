@@ -62,7 +62,7 @@ impl GanTrainer {
         privacy: &Privacy,
         streams: &Streams,
     ) -> Result<(Gan, PendingLosses)> {
-        let dp = privacy.of_client(from.indices.len())?;
+        let dp = privacy.of_client(from)?;
         let mut rng = privacy.randomness(streams, self.steps)?;
         let updates = self.gan().discriminator_steps();
         let real = privacy.samples(from, updates, &mut rng)?;

@@ -221,7 +221,7 @@ impl Config {
         let Some(&CommonKeys { clients, min_examples, .. }) = self.partition.common_keys() else { return Ok(()) };
         if let Some(limit) = self.dataset.limit {
             if clients > limit {
-                return Err(DataError::MoreClientsThanImages { clients, num_assigned: limit }.into());
+                return Err(DataError::MoreClientsThanImages { clients, num_assigned: limit, what: "images" }.into());
             }
             if min_examples > limit / clients {
                 return Err(usage(format!(

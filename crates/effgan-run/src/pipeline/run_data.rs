@@ -10,7 +10,7 @@ use effgan_nn::{Model, params};
 
 use crate::config::Config;
 use crate::failure::Result;
-use crate::privacy::{self, PrivacyStatement};
+use crate::privacy::{self, Counts, PrivacyStatement};
 use crate::progress::Progress;
 use crate::protocol::{Introduction, class_labels, privacy_statement};
 use crate::record::run_dir::RunDir;
@@ -65,9 +65,12 @@ impl RunData {
     /// As [`privacy::statements`].
     pub(super) fn privacy(&self, config: &Config, algorithm: &dyn Algorithm) -> Result<Vec<PrivacyStatement>> {
         match self {
-            Self::Simulated(_, partition) => privacy::statements(config, algorithm, &Roster::of(partition)),
+            Self::Simulated(dataset, partition) => {
+                privacy::statements(config, algorithm, partition, dataset.train.persons())
+            }
             Self::AtSites(sites) => {
-                let statements = sites.iter().map(|site| privacy_statement(config, site.num_examples));
+                let counts = |site: &Introduction| Counts { images: site.num_examples, persons: site.num_persons };
+                let statements = sites.iter().map(|site| privacy_statement(config, counts(site)));
                 Ok(privacy::merged(statements.filter_map(Result::transpose).collect::<Result<_>>()?))
             }
         }
@@ -148,7 +151,12 @@ impl RunData {
         let text = match self {
             Self::Simulated(dataset, partition) => {
                 let of_set = |images: &ImageSet| {
-                    [images.pixels(), images.labels()].map(params::sha256).join(" ") + &format!(" {:?}", images.shape())
+                    let shape = format!(" {:?}", images.shape());
+                    let persons =
+                        images.persons().map(|persons| format!(" {}", params::sha256(persons.join("/").as_bytes())));
+                    [images.pixels(), images.labels()].map(params::sha256).join(" ")
+                        + &shape
+                        + &persons.unwrap_or_default()
                 };
                 let partition = serde_json::to_string(partition).expect("a partition is plain data");
                 [of_set(&dataset.train), of_set(&dataset.test), partition].join("\n")

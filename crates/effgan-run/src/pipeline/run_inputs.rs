@@ -111,8 +111,9 @@ pub fn privacy_plan(config: &Config) -> Result<Vec<PrivacyStatement>> {
 /// As at the start of the run.
 pub(crate) fn check_on(config: &Config, dataset: &Dataset, device: Device) -> Result<()> {
     check_samples(dataset, &config.evaluation, device)?;
-    let (images, roster) = (&dataset.train, Roster::of(&RunData::partition(config, dataset)?));
-    let costs = |algorithm: &dyn Algorithm| privacy::statements(config, algorithm, &roster);
+    let (images, partition) = (&dataset.train, RunData::partition(config, dataset)?);
+    let roster = Roster::of(&partition);
+    let costs = |algorithm: &dyn Algorithm| privacy::statements(config, algorithm, &partition, images.persons());
     method(config, (images.shape(), images.num_classes()), &roster, device, &costs).map(drop)
 }
 

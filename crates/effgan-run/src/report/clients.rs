@@ -54,10 +54,11 @@ pub(super) fn clients(folder: &Folder) -> Clients {
     }
 }
 
-/// ε of a client with so many images; none where its samples and noise are no secret.
+/// ε of a client with so many images, the largest where these may be of different numbers of persons; none where its samples and noise are no secret.
 fn epsilon(folder: &Folder, num_examples: u64) -> String {
-    let statement = folder.info.privacy.iter().find(|statement| statement.images == num_examples);
-    statement.map_or_else(String::new, |of| if of.insecure { "none".into() } else { of.rounded_epsilon() })
+    let statements = folder.info.privacy.iter().filter(|statement| statement.images == num_examples);
+    let largest = statements.max_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
+    largest.map_or_else(String::new, |of| if of.insecure { "none".into() } else { of.rounded_epsilon() })
 }
 
 fn row(folder: &Folder, losses: &BTreeSet<String>, name: &str, num_examples: u64) -> ClientRow {

@@ -7,7 +7,7 @@ use clap::Args;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::pipeline;
-use effgan_run::privacy::PrivacyStatement;
+use effgan_run::privacy::{Counts, PrivacyStatement};
 use effgan_run::protocol::privacy_statement;
 use effgan_run::units::{count, probability};
 
@@ -30,6 +30,9 @@ pub(crate) struct Plan {
     /// Numbers of training images of sites, instead of the config's data
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     images: Vec<u64>,
+    /// How many persons these images are of, where the config has dataset.person: as many numbers as of --images
+    #[arg(long, value_name = "N,…", value_delimiter = ',', requires = "images")]
+    persons: Vec<u64>,
     /// Print a JSON list instead of text
     #[arg(long)]
     json: bool,
@@ -42,13 +45,11 @@ impl Plan {
         if config.privacy.is_none() {
             return Err(named(Failure::usage(anyhow!("there is no [privacy] table, so nothing is private; add one"))));
         }
-        if self.images.contains(&0) {
-            return Err(Failure::usage(anyhow!("--images has 0, and each number must be at least 1")));
-        }
-        let statements = if self.images.is_empty() {
+        let sites = self.sites(&config)?;
+        let statements = if sites.is_empty() {
             pipeline::privacy_plan(&config).map_err(named)?
         } else {
-            let of_sites = self.images.iter().map(|&images| privacy_statement(&config, images));
+            let of_sites = sites.into_iter().map(|counts| privacy_statement(&config, counts));
             of_sites.filter_map(Result::transpose).collect::<Result<_>>().map_err(named)?
         };
         if self.json {
@@ -60,10 +61,47 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The sites of --images.
+    fn sites(&self, config: &Config) -> Result<Vec<Counts>> {
+        let Self { images, persons, .. } = self;
+        let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
+        if images.contains(&0) || persons.contains(&0) {
+            return wrong("--images and --persons have numbers of at least 1, and one is 0".into());
+        }
+        if config.dataset.person.is_none() {
+            return match persons.first() {
+                Some(_) => wrong("--persons is for a config with dataset.person, and this one has none".into()),
+                None => Ok(images.iter().map(|&images| Counts { images, persons: None }).collect()),
+            };
+        }
+        if persons.len() != images.len() {
+            return wrong(format!(
+                "--persons must have as many numbers as --images, {} and not {}, since the config has dataset.person",
+                images.len(),
+                persons.len()
+            ));
+        }
+        if let Some((images, persons)) = images.iter().zip(persons).find(|(images, persons)| persons > images) {
+            return wrong(format!("--persons has {persons} for {images} images; each person has one at least"));
+        }
+        let sites = images.iter().zip(persons);
+        Ok(sites.map(|(&images, &persons)| Counts { images, persons: Some(persons) }).collect())
+    }
+}
+
 fn table(statements: &[PrivacyStatement]) -> String {
+    let of_persons = statements.iter().any(|statement| statement.persons.is_some());
+    let persons = |text: String| if of_persons { format!(" {text:>10}") } else { String::new() };
     let mut text = format!(
-        "{:>10} {:>8} {:>12} {:>10} {:>10} {:>10}  accountant\n",
-        "images", "clients", "in an update", "noise", "updates", "epsilon"
+        "{:>10}{} {:>8} {:>12} {:>10} {:>10} {:>10}  accountant\n",
+        "images",
+        persons("persons".into()),
+        "clients",
+        "in an update",
+        "noise",
+        "updates",
+        "epsilon"
     );
     for statement in statements {
         if statement.insecure {
@@ -72,14 +110,17 @@ fn table(statements: &[PrivacyStatement]) -> String {
         let PrivacyStatement { images, clients, sample_rate, noise_multiplier, updates, accountant, .. } = statement;
         let epsilon = statement.rounded_epsilon();
         text += &format!(
-            "{:>10} {clients:>8} {:>12} {noise_multiplier:>10} {:>10} {epsilon:>10}  {accountant}\n",
+            "{:>10}{} {clients:>8} {:>12} {noise_multiplier:>10} {:>10} {epsilon:>10}  {accountant}\n",
             count(*images),
+            persons(statement.persons.map(count).unwrap_or_default()),
             probability(*sample_rate),
             count(*updates)
         );
     }
     let delta = statements.first().map_or(0.0, |statement| statement.delta);
+    let unit = if of_persons { "person with all images" } else { "image" };
     text + &format!(
-        "at delta {delta:e}, for one image added or removed; each image is in an update with the given probability\n"
+        "at delta {delta:e}, for one {unit} added or removed; each {} is in an update with the given probability\n",
+        if of_persons { "person" } else { "image" }
     )
 }

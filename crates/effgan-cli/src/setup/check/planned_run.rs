@@ -8,6 +8,7 @@ use effgan_fl::policy::{Approve, Spent};
 use effgan_fl::{Policy, Refusal, RunRequest};
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
+use effgan_run::privacy::Counts;
 use effgan_run::protocol::hold_out::num_held_out;
 use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of, with_noise};
 use effgan_run::units::counted;
@@ -93,11 +94,12 @@ impl PlannedRun {
         let held_out = by_class.iter().map(|&num| num_held_out(num, held_out) as u64).sum();
         let images = by_class.iter().sum::<usize>() as u64 - held_out;
         self.images = Some([images, held_out]);
-        let counted = self.run_request.take().map(|run_request| RunRequest { images: Some(images), ..run_request });
-        self.run_request = match &self.config {
-            Some(config) => counted.map(|counted| with_noise(counted, config)),
-            None => counted,
-        };
+        self.run_request = self.run_request.take().map(|run_request| match &self.config {
+            // How many images train depends on which persons are held out, which the rehearsal knows.
+            Some(config) if config.dataset.person.is_some() => run_request,
+            Some(config) => with_noise(run_request, Counts { images, persons: None }, config),
+            None => RunRequest { images: Some(images), ..run_request },
+        });
     }
 
     /// Checks the run against the site's policy, as far as the run is known.

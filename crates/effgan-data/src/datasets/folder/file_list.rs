@@ -1,7 +1,7 @@
 //! The files of a folder of pictures, listed without decoding any, so that a site can count its images first.
 
 use super::Listing;
-use crate::{DataError, Dataset, DatasetConfig, DatasetName, datasets::contents_kind::or_other_name, download};
+use crate::{DataError, Dataset, DatasetConfig, DatasetName, Person, datasets::contents_kind::or_other_name, download};
 use std::path::{Path, PathBuf};
 
 /// The pictures of a folder, listed by name.
@@ -10,6 +10,8 @@ pub struct FileList {
     dir: PathBuf,
     /// Training images with their labels, in the order of [`DatasetConfig::load_named`].
     pub train: Vec<(PathBuf, u8)>,
+    /// The person of each training image; `None` where the config does not say where persons are named.
+    pub persons: Option<Vec<Person>>,
     /// Test images.
     pub test: Vec<PathBuf>,
     /// Links to folders, which were followed.
@@ -27,10 +29,12 @@ impl DatasetConfig {
             return Ok(None);
         }
         let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
-        let listing = Listing::of(&dir, classes).map_err(|error| or_other_name(error, self.name, &dir))?;
+        let listing =
+            Listing::of(&dir, classes, self.person_folder()).map_err(|error| or_other_name(error, self.name, &dir))?;
         let Listing { splits: [train, test], links, .. } = listing;
+        let persons = train.iter().map(|entry| entry.person.clone()).collect();
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
-        Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect(), links }))
+        Ok(Some(FileList { dir, train, persons, test: test.into_iter().map(|entry| entry.path).collect(), links }))
     }
 }
 

@@ -30,7 +30,7 @@ use super::{
     test_split,
 };
 use crate::{
-    DataError, ImageSet,
+    DataError, ImageSet, Person,
     parallel::{in_parallel, in_parallel_into},
     resize,
 };
@@ -40,6 +40,7 @@ pub(super) use deep_values::DeepValues;
 use layout::{Layout, is_split};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     path::{Path, PathBuf},
 };
 use tree::Tree;
@@ -67,6 +68,8 @@ pub(super) struct Listing {
 pub(super) struct Entry {
     pub(super) path: PathBuf,
     pub(super) label: u8,
+    /// Whose picture it is, of a training image, where folders name persons.
+    pub(super) person: Option<Person>,
 }
 
 /// Options for reading a folder.
@@ -89,8 +92,9 @@ pub(super) struct Loaded {
 }
 
 impl Listing {
-    /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that have training images.
-    pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
+    /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that have training images. `person` says which folder on
+    /// the way to a training image is the person's, from 1.
+    pub(super) fn of(dir: &Path, known: Option<&[String]>, person: Option<usize>) -> Result<Self, DataError> {
         let layout = Layout::of(dir)?;
         let parts = splits::classes(dir, &layout)?;
         let mut notes = not_read::lines(dir, &layout, &parts, known);
@@ -108,7 +112,10 @@ impl Listing {
         let links = layout.links().chain(links).collect();
         let classes = known.map_or_else(|| labels.keys().map(|name| shown(name)).collect(), <[String]>::to_vec);
         let mut splits = parts.into_iter().map(|part| entries(part, &labels));
-        let (first, second) = (splits.next().unwrap_or_default(), splits.next());
+        let (mut first, second) = (splits.next().unwrap_or_default(), splits.next());
+        if let Some(level) = person {
+            first.iter_mut().try_for_each(|entry| entry.find_person(&layout.train, level))?;
+        }
         let every_tenth = second.is_none();
         let (train, test) = match second {
             Some(test) => (first, test),
@@ -154,7 +161,10 @@ impl Listing {
         if !left_out.is_empty() && !options.skip_broken {
             return Err(DataError::Broken { dir: self.dir.clone(), num_images, files: left_out });
         }
-        let set = |split: Decoded| ImageSet::new(shape, split.pixels, split.labels, self.classes.len());
+        let set = |split: Decoded| {
+            let images = ImageSet::new(shape, split.pixels, split.labels, self.classes.len())?;
+            Ok(split.persons.into_iter().fold(images, ImageSet::of_persons))
+        };
         let [train, test] = splits.map(set);
         let (train, test) = (train?, test?);
         if test.is_empty() || train.is_empty() {
@@ -275,18 +285,20 @@ impl Listing {
             facts
         };
         let (mut labels, mut left_out, mut facts) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
+        let mut persons = Vec::new();
         for ((i, entry), read) in entries.iter().zip(in_parallel_into(&entries, &mut pixels, read)) {
             match &read {
                 Ok(_) => {
                     pixels.copy_within(i * image_len..(i + 1) * image_len, labels.len() * image_len);
                     labels.push(entry.label);
+                    persons.push(entry.person.clone());
                 }
                 Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason: reason.clone() }),
             }
             facts.push(read.ok());
         }
         pixels.truncate(labels.len() * image_len);
-        Decoded { pixels, labels, facts, left_out }
+        Decoded { pixels, labels, persons: persons.into_iter().collect(), facts, left_out }
     }
 
     /// Decodes all pictures without keeping any: what is known of each by split, or why it cannot be read.
@@ -315,6 +327,8 @@ struct Decoded {
     /// The images that can be read, and their labels.
     pixels: Vec<u8>,
     labels: Vec<u8>,
+    /// The person of each, where folders name persons.
+    persons: Option<Vec<Person>>,
     /// What is known of each entry; `None` of one that cannot be read.
     facts: Vec<Option<Facts>>,
     left_out: Vec<LeftOut>,
@@ -418,10 +432,24 @@ fn labels_among<'a>(
     names.map(label).collect()
 }
 
+impl Entry {
+    /// Finds whose picture it is: the name of the folder at `level`, from 1, below the folder `split`.
+    fn find_person(&mut self, split: &Path, level: usize) -> Result<(), DataError> {
+        let folders: Vec<&OsStr> =
+            self.path.strip_prefix(split).unwrap_or(&self.path).parent().into_iter().flatten().collect();
+        let Some(folder) = folders.get(level - 1) else {
+            return Err(DataError::NoPersonFolder { file: self.path.clone(), level, folders: folders.len() });
+        };
+        let name = folder.to_str().ok_or_else(|| DataError::PersonNotUtf8 { file: self.path.clone() })?;
+        self.person = Some(class_name(name).into());
+        Ok(())
+    }
+}
+
 /// The pictures of the classes that have labels.
 fn entries(part: Classes, labels: &BTreeMap<String, u8>) -> Vec<Entry> {
     let known = part.trees.into_iter().filter_map(|(class, tree)| Some((*labels.get(&class)?, tree.pictures)));
-    known.flat_map(|(label, paths)| paths.into_iter().map(move |path| Entry { path, label })).collect()
+    known.flat_map(|(label, paths)| paths.into_iter().map(move |path| Entry { path, label, person: None })).collect()
 }
 
 /// All pictures below `dir` at any depth, sorted by path.
@@ -431,9 +459,15 @@ pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     if files.is_empty() { Err(DataError::NoImages { dir: dir.to_owned() }) } else { Ok(files) }
 }
 
-/// Splits into all but every tenth image of each class, and every tenth.
+/// Splits into all but every tenth image or person of each class, and every tenth.
 fn hold_out(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
-    let mut is_test = test_split::every_tenth(&labels(&entries)).into_iter();
+    let (labels, persons) =
+        (labels(&entries), entries.iter().map(|entry| entry.person.clone()).collect::<Option<Vec<_>>>());
+    let mut is_test = match persons {
+        Some(persons) => test_split::every_tenth_person(&labels, &persons),
+        None => test_split::every_tenth(&labels),
+    }
+    .into_iter();
     let (test, train) = entries.into_iter().partition(|_| is_test.next() == Some(true));
     (train, test)
 }

@@ -38,7 +38,7 @@ impl FolderSummary {
     /// When the folder does not exist, has no pictures, has pictures beside its classes, has too many classes, or one that is not
     /// among `classes`.
     pub fn of(dir: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
-        let listing = Listing::of(dir, classes);
+        let listing = Listing::of(dir, classes, None);
         let listing = listing.map_err(|error| or_other_name(error, DatasetName::Folder, dir))?;
         let classes_are_named = classes.is_some();
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();

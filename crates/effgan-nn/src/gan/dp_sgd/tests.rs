@@ -283,7 +283,7 @@ fn the_generator_of_a_weak_discriminator_follows_less_often_also_after_an_interr
     let (_, network) = networks().swap_remove(3);
     let len = network.image_shape.iter().product::<usize>();
     let (pixels, labels, indices) = (vec![200; 6 * len], [0; 6], [0, 1, 2, 3, 4, 5]);
-    let from = || TrainingImages { pixels: &pixels, labels: &labels, indices: &indices };
+    let from = || TrainingImages { pixels: &pixels, labels: &labels, indices: &indices, persons: None };
     let streams = Streams::of_client(1, 1, "north");
     let start = gan(&network).params().unwrap();
     let mut trainer = adaptive_trainer(&network, &start);
@@ -319,7 +319,7 @@ fn trained(network: &Network, privacy: &Privacy, images: &[u8], labels: &[u8]) -
     let start = gan(network).params().unwrap();
     let mut trainer = model.trainer(&start, &plan, Device::cpu().unwrap()).unwrap();
     let indices: Vec<u32> = (0..labels.len() as u32).collect();
-    let from = TrainingImages { pixels: images, labels, indices: &indices };
+    let from = TrainingImages { pixels: images, labels, indices: &indices, persons: None };
     for _ in 0..2 {
         trainer.step(Batch { from, indices: &indices[..2] }, &Streams::of_client(1, 1, "north")).unwrap();
     }
@@ -327,7 +327,12 @@ fn trained(network: &Network, privacy: &Privacy, images: &[u8], labels: &[u8]) -
 }
 
 fn privacy(clip: f64, noise_multiplier: f64, insecure_seed: Option<u64>) -> Privacy {
-    Privacy { clip, batch: 4, noise_multipliers: [(6, noise_multiplier)].into(), insecure_seed }
+    Privacy {
+        clip,
+        batch: 4,
+        noise_multipliers: [([6, 6], noise_multiplier), ([12, 6], noise_multiplier)].into(),
+        insecure_seed,
+    }
 }
 
 /// With a clip that lets nothing of an image through, two clients of different images and classes train the same networks: labels, sizes of
@@ -414,7 +419,7 @@ fn every_update_has_its_noise() {
 fn a_trainer_draws_samples_of_varying_size_whose_mean_is_the_batch() {
     let (pixels, labels) = (vec![9; 6], vec![0; 6]);
     let indices: Vec<u32> = (0..6).collect();
-    let from = TrainingImages { pixels: &pixels, labels: &labels, indices: &indices };
+    let from = TrainingImages { pixels: &pixels, labels: &labels, indices: &indices, persons: None };
     let mut rng = SecretRng::from_system().unwrap();
     let samples = privacy(1.0, 1.0, None).samples(&from, 10_000, &mut rng).unwrap();
     let sizes: Vec<f64> = samples.iter().map(|sample| sample.labels.len() as f64).collect();
@@ -426,8 +431,39 @@ fn a_trainer_draws_samples_of_varying_size_whose_mean_is_the_batch() {
     assert!(samples.iter().all(|sample| sample.images.len() == sample.labels.len()));
 }
 
+/// However many images a person has, one of them is in an update at most; each person is as likely to be there, and each of its images.
+#[test]
+fn a_person_is_drawn_as_a_whole_with_one_image() {
+    let pixels: Vec<u8> = (0..12).collect();
+    let indices: Vec<u32> = (0..12).collect();
+    // One person with seven images, five with one each.
+    let persons: Vec<Vec<u32>> = std::iter::once((0..7).collect()).chain((7..12).map(|image| vec![image])).collect();
+    let from = TrainingImages { pixels: &pixels, labels: &[0; 12], indices: &indices, persons: Some(&persons) };
+    let mut rng = SecretRng::from_system().unwrap();
+    let updates = 30_000;
+    let samples = privacy(1.0, 1.0, None).samples(&from, updates, &mut rng).unwrap();
+    let mut counts = [0.0; 12];
+    for sample in samples {
+        let images: Vec<usize> = sample.images.iter().map(|value| ((value + 1.0) * 127.5).round() as usize).collect();
+        assert!(images.iter().filter(|image| **image < 7).count() <= 1, "{images:?}");
+        images.iter().for_each(|&image| counts[image] += 1.0);
+    }
+    // Six standard errors of binomials with the probabilities q = 4/6, and q/7 for each of the seven.
+    let q = 4.0 / 6.0;
+    let near = |count: f64, p: f64| (count - updates as f64 * p).abs() < 6.0 * (updates as f64 * p * (1.0 - p)).sqrt();
+    assert!(near(counts[..7].iter().sum(), q), "{counts:?}");
+    assert!(counts[..7].iter().all(|&count| near(count, q / 7.0)), "{counts:?}");
+    assert!(counts[7..].iter().all(|&count| near(count, q)), "{counts:?}");
+}
+
 #[test]
 fn noise_that_was_not_planned_for_a_client_is_an_error() {
-    let error = privacy(1.0, 1.0, None).of_client(7).unwrap_err();
-    assert_eq!(error.to_string(), "no noise is planned for a client with 7 images");
+    let persons = vec![vec![0]; 5];
+    let error = |num_examples: usize, persons| {
+        let indices: Vec<u32> = (0..num_examples as u32).collect();
+        let from = TrainingImages { pixels: &[], labels: &[], indices: &indices, persons };
+        privacy(1.0, 1.0, None).of_client(&from).unwrap_err().to_string()
+    };
+    assert_eq!(error(7, None), "no noise is planned for a client with 7 images");
+    assert_eq!(error(6, Some(&persons[..])), "no noise is planned for a client with 6 images of 5 persons");
 }

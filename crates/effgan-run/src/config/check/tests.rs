@@ -4,7 +4,7 @@ mod documents;
 
 use std::collections::BTreeSet;
 
-use effgan_data::datasets::{MaxMemory, ValueRange};
+use effgan_data::datasets::{MaxMemory, PersonKey, ValueRange};
 use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity, PartitionFile, Quantity, Shards};
 use effgan_data::{ClientName, DatasetConfig, DatasetName, PartitionConfig};
 use effgan_fl::aggregate::Weights;
@@ -87,6 +87,7 @@ fn with_every_key() -> Config {
             white: Some(2),
             // For another name: see `every_kind`.
             range: None,
+            person: Some(PersonKey::Folder(2)),
             max_memory: MaxMemory::from_mib(256).unwrap(),
             cache: false,
         },

@@ -8,6 +8,7 @@ use effgan_data::control_chars::without_control;
 use effgan_fl::policy::{Amount, PrivateUpdates};
 use effgan_nn::params;
 
+use crate::privacy::Counts;
 use crate::units::{counted, probability};
 
 use super::{Answered, Asked, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
@@ -95,9 +96,9 @@ impl Row {
                 let Refused { asked: Asked { kind, round, config, .. }, refusal, why, .. } = *refused;
                 (kind, round, config, format!("refused: {} ({why})", refusal.code()))
             }
-            Entry::Approved { config, name, last_round, images } => {
-                let images = images.map(|images| format!(", with {}", counted(images, "image"))).unwrap_or_default();
-                let text = format!("{name} was approved here{images}, up to round {last_round}");
+            Entry::Approved { config, name, last_round, images, persons } => {
+                let counts = images.map(|images| format!(", with {}", Counts { images, persons })).unwrap_or_default();
+                let text = format!("{name} was approved here{counts}, up to round {last_round}");
                 ("approved".into(), None, config, text)
             }
             Entry::Withdrawn { config } => ("withdrawn".into(), None, config, "the approval was withdrawn here".into()),

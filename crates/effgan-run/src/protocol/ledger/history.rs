@@ -8,6 +8,7 @@ use effgan_nn::params;
 
 use super::line::{Answered, Array, Asked, Began, Entry};
 use super::{Ledger, LedgerError};
+use crate::privacy::Counts;
 
 /// What a site has to know about its past before it answers a request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,8 +32,8 @@ pub struct History {
 pub struct Approval {
     /// The run's last round.
     pub last_round: u32,
-    /// How many images were to train at that time, where it was known.
-    pub images: Option<u64>,
+    /// How many images, and of how many persons, were to train at that time, where it was known.
+    pub counts: Option<Counts>,
 }
 
 /// What determines the answer to an exchange, given the config and the images.
@@ -81,8 +82,9 @@ impl History {
         ledger.read(|_, line| match line.entry {
             Entry::Answered(answered) => history.add(*answered, asked, exchange.as_ref()),
             Entry::Began(began) => history.add_private(*began, asked),
-            Entry::Approved { config, last_round, images, .. } => {
-                history.approved.insert(config, Approval { last_round, images });
+            Entry::Approved { config, last_round, images, persons, .. } => {
+                let counts = images.map(|images| Counts { images, persons });
+                history.approved.insert(config, Approval { last_round, counts });
             }
             Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
             Entry::Refused(_) | Entry::Mended { .. } => {}

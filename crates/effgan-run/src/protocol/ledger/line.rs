@@ -41,6 +41,9 @@ pub enum Entry {
         /// How many images were to train at that time, where it was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         images: Option<u64>,
+        /// How many persons these were of, where the data name persons.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        persons: Option<u64>,
     },
     /// Somebody at the site withdrew an approval.
     Withdrawn {

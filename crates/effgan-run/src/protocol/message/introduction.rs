@@ -16,6 +16,9 @@ pub struct Introduction {
     pub name: ClientName,
     /// n_k: how many images it trains on.
     pub num_examples: u64,
+    /// How many persons these are of; only where private training hides persons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_persons: Option<u64>,
     /// `[c, h, w]` of its images.
     pub image_shape: [usize; 3],
     /// How many classes its images have.
@@ -38,6 +41,7 @@ pub struct Introduction {
 
 const SHAPE: [&str; 3] = ["channels", "height", "width"];
 const CLASSES: &str = "classes";
+const NUM_PERSONS: &str = "num-persons";
 const NAME: &str = "client-name";
 
 /// Maximum number of pixels per side of an image.
@@ -52,6 +56,7 @@ impl Introduction {
             SHAPE.iter().zip(self.image_shape).map(|(name, n)| ((*name).to_owned(), n as f64)).collect();
         numbers.insert(CLASSES.into(), self.num_classes as f64);
         numbers.insert(NUM_EXAMPLES.into(), self.num_examples as f64);
+        numbers.extend(self.num_persons.map(|n| (NUM_PERSONS.to_owned(), n as f64)));
         numbers.insert(ARITHMETIC_VERSION.into(), self.arithmetic_version.0.into());
         for (class, n) in self.label_counts.iter().flatten().enumerate() {
             numbers.insert(of_class(class), *n as f64);
@@ -81,6 +86,15 @@ impl Introduction {
             n @ 1..=MAX_EXAMPLES => n,
             n => return Err(format!("it has {n} images, and must have from 1 to {MAX_EXAMPLES}")),
         };
+        let num_persons =
+            match content.numbers.contains_key(NUM_PERSONS).then(|| content.count(NUM_PERSONS)).transpose()? {
+                Some(n) if !(1..=num_examples).contains(&n) => {
+                    return Err(format!(
+                        "its {num_examples} images are of {n} persons, and must be of 1 to {num_examples}"
+                    ));
+                }
+                num_persons => num_persons,
+            };
         let arithmetic_version = content.count(ARITHMETIC_VERSION)?;
         let arithmetic_version = u32::try_from(arithmetic_version).map_err(|_| {
             format!("its `{ARITHMETIC_VERSION}` is {arithmetic_version}, and must be at most {}", u32::MAX)
@@ -94,6 +108,7 @@ impl Introduction {
         Ok(Self {
             name,
             num_examples,
+            num_persons,
             image_shape,
             num_classes,
             version: version(content.word(VERSION)?)?,
@@ -124,6 +139,7 @@ mod tests {
         Introduction {
             name: ClientName::new("north").unwrap(),
             num_examples: 12,
+            num_persons: None,
             image_shape: [1, 28, 32],
             num_classes: 2,
             version: "0.1.0".into(),
@@ -140,6 +156,14 @@ mod tests {
             let site = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
             assert_eq!(Introduction::of(&site.clone().into_content()), Ok(site));
         }
+    }
+
+    #[test]
+    fn persons_are_read_as_written_and_are_no_more_than_images() {
+        let of = |num_persons| Introduction { num_persons: Some(num_persons), ..introduction(None) };
+        assert_eq!(Introduction::of(&of(12).into_content()), Ok(of(12)));
+        let error = Introduction::of(&of(13).into_content()).unwrap_err();
+        assert_eq!(error, "its 12 images are of 13 persons, and must be of 1 to 12");
     }
 
     #[test]

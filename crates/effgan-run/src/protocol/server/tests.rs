@@ -33,6 +33,7 @@ impl Grid for Replies {
 fn introduction(name: &str, image_shape: [usize; 3]) -> Introduction {
     Introduction {
         name: ClientName::new(name).unwrap(),
+        num_persons: None,
         num_examples: 12,
         image_shape,
         num_classes: 2,

@@ -11,7 +11,7 @@ use effgan_privacy::{Composition, SampledGaussian, epsilon};
 
 use super::context::POLICY;
 use crate::failure::{Failure, Result};
-use crate::privacy::rounded_up;
+use crate::privacy::{Counts, rounded_up};
 use crate::protocol::ledger::{Entry, History, Ledger, PendingRun};
 
 /// Minimum number of digits of a hash that name a run. An attacker finds two configs whose hashes share 16 hex digits within 2^32 tries; for 32 digits
@@ -65,7 +65,16 @@ pub fn shown(site: &Path, pending: &PendingRun) -> Result<String> {
 pub fn approve(site: &Path, pending: &PendingRun) -> Result<()> {
     let PendingRun { config, run_request, .. } = pending;
     let (name, last_round) = (run_request.name.clone(), run_request.last_round());
-    write(site, Entry::Approved { config: config.clone(), name, last_round, images: run_request.images })
+    write(
+        site,
+        Entry::Approved {
+            config: config.clone(),
+            name,
+            last_round,
+            images: run_request.images,
+            persons: run_request.persons,
+        },
+    )
 }
 
 /// Withdraws the approval of the run whose config's hash begins with `digits`, and returns the hash.
@@ -147,7 +156,7 @@ fn images(run_request: &RunRequest) -> String {
         }
         _ => "of their own size".into(),
     };
-    let number = run_request.images.map(|images| format!("; {images} train")).unwrap_or_default();
+    let number = Counts::of_request(run_request).map(|counts| format!("; {counts} train")).unwrap_or_default();
     format!("{size}{number}; a share of {} is held out", run_request.held_out)
 }
 
@@ -165,12 +174,17 @@ fn sends(run_request: &RunRequest) -> String {
         run_request.fine_tune.map(|_| "at the end the generator, fine-tuned on this site's images".to_owned());
     let counts = run_request.label_counts.then(|| "the number of images of each class".to_owned());
     let names = run_request.class_names.then(|| "the names of the classes".to_owned());
-    let about = "the number of images, and mean losses".to_owned();
+    let persons = if run_request.persons.is_some() && run_request.privacy.is_some() {
+        "s of images and of persons"
+    } else {
+        " of images"
+    };
+    let about = format!("the number{persons}, and mean losses");
     let parts: Vec<String> = networks.into_iter().chain(generator).chain(counts).chain(names).chain([about]).collect();
     parts.join("; ")
 }
 
-/// What differential privacy promises each image; ε is that of this run alone.
+/// What differential privacy promises each image or person; ε is that of this run alone.
 fn privacy(run_request: &RunRequest) -> String {
     let Some(PrivacyRequest { delta, .. }) = run_request.privacy else {
         return "none: no ε bounds what the answers give away".into();
@@ -182,9 +196,10 @@ fn privacy(run_request: &RunRequest) -> String {
         let step = SampledGaussian::new(noise_multiplier, sample_rate)?;
         epsilon(&Composition::of(step, updates)?, delta)
     };
+    let unit = if run_request.persons.is_some() { "person with all images" } else { "image" };
     match cost() {
         Ok(cost) => format!(
-            "differential privacy: ε = {} at δ = {delta:e} for each image, if every round is answered once ({})",
+            "differential privacy: ε = {} at δ = {delta:e} for each {unit}, if every round is answered once ({})",
             rounded_up(cost.value),
             cost.accountant
         ),

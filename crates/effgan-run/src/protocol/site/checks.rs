@@ -11,6 +11,7 @@ use super::server_request::ServerRequest;
 use super::site_error::SiteError;
 use super::site_images::Images;
 use super::{config_request, hold_out};
+use crate::privacy::Counts;
 use crate::protocol::Content;
 use crate::protocol::ledger::{Began, Entry, History};
 
@@ -78,7 +79,7 @@ impl SiteContext {
     /// Checks that somebody at the site has approved the run, where the policy wants that. `checked` is the result of the checks that depend on
     /// the site's files and earlier runs; until the run is approved it stays at the site. Otherwise a server could send a thousand different
     /// configs, and learn from those that are refused how many images there are, in which folders, and how much was trained. For a folder of
-    /// pictures, an approval holds for the number of images that was shown with it: when that changes, somebody has to look again.
+    /// pictures, an approval holds for the numbers of images and persons that were shown with it: when these change, somebody has to look again.
     ///
     /// # Errors
     /// [`Refusal::WaitingForApproval`], whatever else is wrong.
@@ -86,7 +87,7 @@ impl SiteContext {
         &self,
         request: &ServerRequest,
         history: &History,
-        images: Option<u64>,
+        counts: Option<Counts>,
         checked: Result<(), &SiteError>,
     ) -> Result<(), SiteError> {
         if self.policy.approve == Approve::Any {
@@ -94,10 +95,11 @@ impl SiteContext {
         }
         let mut why = match history.approved.get(&request.config_hash) {
             Some(approval) if approval.last_round == request.run_request.last_round() => {
-                let Some(now) = images.filter(|now| approval.images != Some(*now)) else { return Ok(()) };
-                let before = approval.images.map_or_else(|| "an unknown number of".into(), |before| before.to_string());
+                let Some(now) = counts.filter(|now| approval.counts != Some(*now)) else { return Ok(()) };
+                let before =
+                    approval.counts.map_or_else(|| "an unknown number of images".into(), |before| before.to_string());
                 format!(
-                    "this run was approved for training on {before} images, and now there are {now}; approve it again with effgan federation approve"
+                    "this run was approved for training on {before}, and now there are {now}; approve it again with effgan federation approve"
                 )
             }
             _ => "this run has not been approved at this site; effgan federation approve shows what it requests"
@@ -136,9 +138,13 @@ impl SiteContext {
         }
         let mut sizes = [0_usize; 256];
         listed.train.iter().for_each(|(_, label)| sizes[usize::from(*label)] += 1);
-        let train = |&size: &usize| (size - hold_out::num_held_out(size, request.run_request.held_out)) as u64;
-        let run_request = RunRequest { images: Some(sizes.iter().map(train).sum()), ..request.run_request.clone() };
-        let run_request = config_request::with_noise(run_request, &request.config);
+        let held_out = request.run_request.held_out;
+        let train = |&size: &usize| (size - hold_out::num_held_out(size, held_out)) as u64;
+        let counts = match self.count_persons(listed, held_out)? {
+            Some(counts) => counts,
+            None => Counts { images: sizes.iter().map(train).sum(), persons: None },
+        };
+        let run_request = config_request::with_noise(request.run_request.clone(), counts, &request.config);
         let dataset = &request.config.dataset;
         match (dataset.size, dataset.channels) {
             (Some(size), Some(channels)) => {
@@ -164,8 +170,8 @@ impl SiteContext {
     ) -> Result<(), SiteError> {
         let Images { dataset, share, .. } = images;
         let (train, config) = (&dataset.train, &request.config);
-        let counted = RunRequest { images: Some(share.train.len() as u64), ..request.run_request.clone() };
-        let counted = config_request::with_noise(counted, config);
+        let counts = Counts::of(&share.train, train.persons());
+        let counted = config_request::with_noise(request.run_request.clone(), counts, config);
         let num_images = train.len() + dataset.test.len();
         let run_request =
             config_request::with_image_shape(counted, config, train.shape(), train.num_classes(), num_images)?;

@@ -10,7 +10,7 @@ use effgan_nn::networks::{NetworkConfig, num_bytes};
 
 use crate::config::Config;
 use crate::failure::Result;
-use crate::privacy::{self, PrivacyStatement};
+use crate::privacy::{self, Counts, PrivacyStatement};
 use crate::protocol::ledger::{History, Ledger};
 
 /// What the run that last asked the site in this folder requests, and what the site has trained; `None` when no run has asked.
@@ -50,6 +50,7 @@ pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
         single_batch_replies: config.algorithm.has_single_batch_replies(),
         held_out: shares(config).held_out,
         images: None,
+        persons: None,
         batch_size: batch_size as u64,
         batches_per_step: discriminator_steps.per_step() as u64,
         image_size: config.dataset.size.map(|size| size as u64),
@@ -69,26 +70,28 @@ pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
     }
 }
 
-/// What private training costs a site with `images` training images that takes part in every round: it cannot know in which it will not.
+/// What private training costs a site with so many training images that takes part in every round: it cannot know in which it will not.
 /// `None` without `[privacy]`.
 ///
 /// # Errors
 /// δ that is not below 1/n, or a target that no noise reaches.
-pub fn privacy_statement(config: &Config, images: u64) -> Result<Option<PrivacyStatement>> {
+pub fn privacy_statement(config: &Config, counts: Counts) -> Result<Option<PrivacyStatement>> {
     if config.privacy.is_none() {
         return Ok(None);
     }
-    let run_request = RunRequest { images: Some(images), ..from_config(config, config.federation.deadline)? };
+    let run_request = RunRequest { images: Some(counts.images), ..from_config(config, config.federation.deadline)? };
     let steps = run_request.total_steps().unwrap_or(u64::MAX);
-    privacy::statement_at_site(config, images, steps.saturating_mul(run_request.batches_per_step))
+    privacy::statement_at_site(config, counts, steps.saturating_mul(run_request.batches_per_step))
 }
 
-/// Adds the noise of private training, once the number of images is known. Where none can be planned, the policy refuses the run.
-pub fn with_noise(run_request: RunRequest, config: &Config) -> RunRequest {
-    let statement = run_request.images.and_then(|images| privacy_statement(config, images).ok()?);
+/// Adds the numbers of images and persons, and the noise of private training that follows from them. Where none can be planned, the policy refuses
+/// the run.
+pub fn with_noise(run_request: RunRequest, counts: Counts, config: &Config) -> RunRequest {
+    let statement = privacy_statement(config, counts).ok().flatten();
     let noise_multiplier = statement.map(|statement| statement.noise_multiplier);
     let privacy = run_request.privacy.map(|privacy| PrivacyRequest { noise_multiplier, ..privacy });
-    RunRequest { privacy, ..run_request }
+    let Counts { images, persons } = counts;
+    RunRequest { images: Some(images), persons, privacy, ..run_request }
 }
 
 /// Adds what depends on the images: their shape `[c, h, w]`, and their number, with test images.

@@ -18,6 +18,7 @@ use super::ledger_entry::RequestRecord;
 use super::site_error::SiteError;
 use super::{config_request, hold_out};
 use crate::config::Config;
+use crate::privacy::Counts;
 use crate::protocol::ledger::{Asked, History, Ledger, lock_site};
 use crate::protocol::{Content, retention};
 
@@ -88,27 +89,50 @@ impl SiteContext {
         share: &mut ClientShare,
     ) -> Result<(), SiteError> {
         let CommonKeys { held_out, min_examples, .. } = config_request::shares(config);
-        if self.lock.is_none() && !self.has_secret() {
-            let why = "hold-out.secret is missing; effgan federation join creates it";
-            return Err(SiteError::new(Refusal::WorkFailed, why));
-        }
-        let secret = hold_out::secret(&self.folder).map_err(|error| {
-            let why = format!("{}: {error}", self.folder.join(hold_out::SECRET).display());
-            SiteError::new(Refusal::WorkFailed, why)
-        })?;
-        let fingerprints = hold_out::fingerprints(dataset, listed)?;
-        if fingerprints.len() != dataset.train.len() {
-            return Err(SiteError::new(Refusal::DataUnusable, "the data folder changed while it was being read"));
-        }
+        let secret = self.secret()?;
         let images = [&share.train[..], &share.held_out].concat();
-        [share.train, share.held_out] =
-            hold_out::split(&images, dataset.train.labels(), &fingerprints, &secret, held_out);
+        let labels = dataset.train.labels();
+        let units = if let Some(persons) = dataset.train.persons() {
+            hold_out::persons(&images, labels, persons)
+        } else {
+            let fingerprints = hold_out::fingerprints(dataset, listed)?;
+            if fingerprints.len() != labels.len() {
+                return Err(SiteError::new(Refusal::DataUnusable, "the data folder changed while it was being read"));
+            }
+            hold_out::single_images(&images, labels, &fingerprints)
+        };
+        [share.train, share.held_out] = hold_out::split(units, &secret, held_out);
         if share.train.len() < min_examples {
             let why =
                 format!("{} images train, fewer than min_examples = {min_examples} of the config", share.train.len());
             return Err(SiteError::new(Refusal::TooFewImages, why));
         }
         Ok(())
+    }
+
+    /// The number of training images and of their persons in the list of a folder that names persons, once the site's secret has held out a share of
+    /// these; `None` where it names none.
+    ///
+    /// # Errors
+    /// A secret that is malformed.
+    pub(super) fn count_persons(&self, listed: &FileList, held_out: f64) -> Result<Option<Counts>, SiteError> {
+        let Some(persons) = &listed.persons else { return Ok(None) };
+        let labels: Vec<u8> = listed.train.iter().map(|(_, label)| *label).collect();
+        let images: Vec<u32> = (0..labels.len() as u32).collect();
+        let [train, _] = hold_out::split(hold_out::persons(&images, &labels, persons), &self.secret()?, held_out);
+        Ok(Some(Counts::of(&train, Some(persons))))
+    }
+
+    /// The secret that decides which images are held out.
+    fn secret(&self) -> Result<String, SiteError> {
+        if self.lock.is_none() && !self.has_secret() {
+            let why = "hold-out.secret is missing; effgan federation join creates it";
+            return Err(SiteError::new(Refusal::WorkFailed, why));
+        }
+        hold_out::secret(&self.folder).map_err(|error| {
+            let why = format!("{}: {error}", self.folder.join(hold_out::SECRET).display());
+            SiteError::new(Refusal::WorkFailed, why)
+        })
     }
 
     pub(super) fn has_secret(&self) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! The images of each class are ordered by a keyed hash of their content, and the first of them are held out. A larger share therefore
 //! holds out the same images and more, the same images stay held out when others are added, and nobody without the secret can tell which
-//! they are.
+//! they are. Where the data name persons, these are held out in the same way, each with all images, by a keyed hash of the name.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use effgan_data::datasets::FileList;
-use effgan_data::{DataError, Dataset};
+use effgan_data::{DataError, Dataset, Person, by_person, most_frequent_class};
 use effgan_nn::params;
 use ssh_key::rand_core::{OsRng, RngCore};
 
@@ -56,9 +56,37 @@ pub fn secret(site: &Path) -> io::Result<String> {
     Ok(secret.into())
 }
 
-/// How many of a class's `num` images are held out for a share in 0..1: the share, rounded up, but at least one image trains.
+/// How many of a class's `num` images, or persons, are held out for a share in 0..1: the share, rounded up, but at least one trains.
 pub fn num_held_out(num: usize, share: f64) -> usize {
     ((share * num as f64).ceil() as usize).min(num.saturating_sub(1))
+}
+
+/// What is held out as a whole.
+pub(super) struct Unit {
+    /// The places of its images in the data set.
+    images: Vec<u32>,
+    /// The class that most of these have.
+    label: u8,
+    /// What no other unit has, and stays the same when others are added.
+    fingerprint: String,
+}
+
+/// The persons that `images` are of, given the class and the person of each image of the data set.
+pub(super) fn persons(images: &[u32], labels: &[u8], of: &[Person]) -> Vec<Unit> {
+    let unit = |images: Vec<u32>| {
+        let label = most_frequent_class(&images, labels);
+        Unit { fingerprint: format!("person {}", of[images[0] as usize]), images, label }
+    };
+    by_person(images, of).into_iter().map(unit).collect()
+}
+
+/// Each of `images` by itself, given the class and the [fingerprint](fingerprints) of each image of the data set.
+pub(super) fn single_images(images: &[u32], labels: &[u8], fingerprints: &[String]) -> Vec<Unit> {
+    let unit = |&image: &u32| {
+        let (label, fingerprint) = (labels[image as usize], fingerprints[image as usize].clone());
+        Unit { images: vec![image], label, fingerprint }
+    };
+    images.iter().map(unit).collect()
 }
 
 /// A fingerprint of each training image: the SHA-256 of its file, or its place in the data set where one file holds many images.
@@ -77,19 +105,21 @@ pub(super) fn fingerprints(dataset: &Dataset, listed: Option<&FileList>) -> Resu
     listed.paths_of(dataset).map(fingerprint).collect()
 }
 
-/// Splits `images`, given by their places in the data set, into those that train and those that are held out, both ascending.
-pub(super) fn split(images: &[u32], labels: &[u8], fingerprints: &[String], secret: &str, share: f64) -> [Vec<u32>; 2] {
+/// Splits `units` into the images that train and those that are held out, both ascending.
+pub(super) fn split(units: Vec<Unit>, secret: &str, share: f64) -> [Vec<u32>; 2] {
     let mut classes = vec![Vec::new(); 256];
-    for &image in images {
-        let key = params::sha256(format!("{secret} {}", fingerprints[image as usize]).as_bytes());
-        classes[usize::from(labels[image as usize])].push((key, image));
+    for Unit { images, label, fingerprint } in units {
+        let key = params::sha256(format!("{secret} {fingerprint}").as_bytes());
+        classes[usize::from(label)].push((key, images));
     }
     let (mut train, mut held_out) = (Vec::new(), Vec::new());
     for mut class in classes {
         class.sort_unstable();
         let num = num_held_out(class.len(), share);
-        held_out.extend(class[..num].iter().map(|(_, image)| image));
-        train.extend(class[num..].iter().map(|(_, image)| image));
+        let add =
+            |to: &mut Vec<u32>, units: &[(String, Vec<u32>)]| to.extend(units.iter().flat_map(|(_, images)| images));
+        add(&mut held_out, &class[..num]);
+        add(&mut train, &class[num..]);
     }
     train.sort_unstable();
     held_out.sort_unstable();
@@ -108,7 +138,7 @@ mod tests {
 
     fn held_out(n: u32, labels: &[u8], secret: &str, share: f64) -> Vec<u32> {
         let images: Vec<u32> = (0..n).collect();
-        let [train, held_out] = split(&images, labels, &fingerprints(n as usize), secret, share);
+        let [train, held_out] = split(single_images(&images, labels, &fingerprints(n as usize)), secret, share);
         let mut all = [train, held_out.clone()].concat();
         all.sort_unstable();
         assert_eq!(all, images, "every image is on one list");
@@ -130,6 +160,22 @@ mod tests {
             before = now;
         }
         assert_eq!([0, 1, 2, 10, 11].map(|num| num_held_out(num, 0.1)), [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn a_person_is_held_out_with_all_images_and_stays_so_when_others_are_added() {
+        let of = |num: u32| -> Vec<Person> { (0..num).map(|image| format!("patient {}", image / 5).into()).collect() };
+        let held_out = |num: u32| {
+            let images: Vec<u32> = (0..num).collect();
+            let [train, held_out] = split(persons(&images, &vec![0; num as usize], &of(num)), "secret", 0.3);
+            assert!(train.is_sorted() && held_out.is_sorted() && train.len() + held_out.len() == num as usize);
+            held_out
+        };
+        let first = held_out(100);
+        assert_eq!(first.len(), 30);
+        assert!(first.chunks(5).all(|images| images[0] % 5 == 0 && images[4] == images[0] + 4), "{first:?}");
+        let more = held_out(105);
+        assert!(first.iter().filter(|image| !more.contains(image)).count() <= 5);
     }
 
     #[test]

@@ -49,6 +49,7 @@ use super::message::LEDGER;
 use super::{Content, RequestId};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::privacy::Counts;
 
 type SiteResult<T> = std::result::Result<T, SiteError>;
 
@@ -208,8 +209,8 @@ fn decide(
         context.check_request(request, history)?;
         let checked =
             context.check_history(request, history).and_then(|()| list(settings, context, request, history, record));
-        let images = record.run_request.as_ref().and_then(|run_request| run_request.images);
-        context.check_approved(request, history, images, checked.as_ref().map(|_| ()))?;
+        let counts = record.run_request.as_ref().and_then(Counts::of_request);
+        context.check_approved(request, history, counts, checked.as_ref().map(|_| ()))?;
         listed = checked?;
     }
     let images = Images::open(&settings.images, &request.config, context, listed.as_ref())?;

@@ -15,7 +15,7 @@ use super::site_error::SiteError;
 use super::{class_labels, config_request};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::privacy;
+use crate::privacy::{self, Counts};
 use crate::protocol::Introduction;
 
 /// The images of a site.
@@ -121,7 +121,7 @@ impl Images {
         let train = &dataset.train;
         let (images, device) = (share.train.len(), self.device.open()?);
         let plain = config.model_without_noise(train.shape(), train.num_classes())?;
-        let statement = config_request::privacy_statement(config, images as u64)?;
+        let statement = config_request::privacy_statement(config, self.counts())?;
         let privacy = privacy::training(config, statement.as_slice());
         let model = Arc::new(GanModel { privacy, ..plain });
         check_shard(&*model, &share.name, images)?;
@@ -131,6 +131,10 @@ impl Images {
         Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, device)?)
     }
 
+    fn counts(&self) -> Counts {
+        Counts::of(&self.share.train, self.dataset.train.persons())
+    }
+
     /// What the site says of itself in its reply to a query.
     pub(super) fn introduction(&self, config: &Config) -> Introduction {
         let train = &self.dataset.train;
@@ -138,6 +142,7 @@ impl Images {
         Introduction {
             name: self.share.name.clone(),
             num_examples: self.share.train.len() as u64,
+            num_persons: self.counts().persons.filter(|_| config.privacy.is_some()),
             image_shape: train.shape(),
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),

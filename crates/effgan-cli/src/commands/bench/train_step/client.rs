@@ -51,7 +51,7 @@ impl Client {
     }
 
     pub(super) fn step(&mut self) -> Result<()> {
-        let from = TrainingImages { pixels: &self.pixels, labels: &self.labels, indices: &self.indices };
+        let from = TrainingImages { pixels: &self.pixels, labels: &self.labels, indices: &self.indices, persons: None };
         let n = self.indices.len() / BATCHES;
         let indices = &self.indices[self.steps % BATCHES * n..][..n];
         self.trainer.step(Batch { from, indices }, &self.streams)?;

@@ -53,7 +53,7 @@ impl Setting {
         let privacy = self.clip.map(|clip| Privacy {
             clip,
             batch: self.local.batch_size,
-            noise_multipliers: [(num_images as u64, 1.0)].into(),
+            noise_multipliers: [([num_images as u64; 2], 1.0)].into(),
             insecure_seed: None,
         });
         GanModel { privacy, ..self.local.gan(self.network.clone()) }

@@ -183,7 +183,7 @@ mod tests {
         let budget = crate::datasets::budget::Budget::new(None, None, MaxMemory::default());
         let options = ReadOptions { size: None, channels: None, skip_broken: false, levels: None, budget };
         let reading = Reading::quiet().with_cache(cache.path().into());
-        let load = || Listing::of(dir.path(), None).unwrap().load(&options, &reading).unwrap();
+        let load = || Listing::of(dir.path(), None, None).unwrap().load(&options, &reading).unwrap();
         let count = |shade| {
             let loaded = load();
             let pixels = [loaded.train.pixels(), loaded.test.pixels()].concat();
@@ -191,7 +191,7 @@ mod tests {
         };
         assert_eq!(count(1), LEAST_PICTURES);
         // A file that says of each picture that all of its pixels are 7.
-        let listing = Listing::of(dir.path(), None).unwrap();
+        let listing = Listing::of(dir.path(), None, None).unwrap();
         let now = SystemTime::now() + Duration::from_secs(10);
         let store = Cache { now, ..Cache::open(&listing, &options, &reading).unwrap() };
         let header =

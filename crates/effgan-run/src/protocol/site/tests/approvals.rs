@@ -18,7 +18,7 @@ fn a_site_with_the_default_policy_waits_for_approval_and_then_takes_part() {
         "small has been waiting for approval since 2",
         "effgan: 2 rounds, each of 1 pass over the images, then fine-tuning of 1 pass over the images",
         "3 passes over the images, 6 training steps of 64 images",
-        "16 pixels per side, grey; 112 train; a share of 0.1 is held out",
+        "16 pixels per side, grey; 112 images train; a share of 0.1 is held out",
         "after each round both networks",
         "at the end the generator, fine-tuned on this site's images",
         "ok      training images: 112   (min_images = 100)",

@@ -1,5 +1,7 @@
 //! Private runs: what they cost a site is counted over all of them, and a server that wants more is refused.
 
+use std::collections::BTreeSet;
+
 use effgan_fl::policy::PrivateUpdates;
 
 use super::*;
@@ -103,6 +105,80 @@ fn a_reply_for_another_number_of_images_is_computed_and_charged_anew() {
     assert_ne!(first.params, second.params);
     let [before, after] = &charged(&kit)[..] else { panic!("two trainings") };
     assert!(after[0].sample_rate < before[0].sample_rate, "{before:?} {after:?}");
+}
+
+/// Moves the images of each class into folders of persons, of whom each has so many.
+fn into_persons(kit: &Kit, images_per_person: usize) {
+    let data = kit.folder.path().join("data");
+    let mut files: Vec<PathBuf> =
+        ["cats", "dogs"].map(|class| data.join(class)).iter().flat_map(|class| pngs(class)).collect();
+    files.sort();
+    for (i, file) in files.iter().enumerate() {
+        let person =
+            data.join(["cats", "dogs"][i * 2 / files.len()]).join(format!("patient-{}", i / images_per_person));
+        fs::create_dir_all(&person).unwrap();
+        fs::rename(file, person.join(file.file_name().unwrap())).unwrap();
+    }
+    for class in ["cats", "dogs"] {
+        let folders = fs::read_dir(data.join(class)).unwrap().map(|entry| entry.unwrap().path());
+        folders.filter(|folder| folder.is_dir()).for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+}
+
+/// All pictures below a folder.
+fn pngs(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { pngs(&path) } else { vec![path] }).collect()
+}
+
+/// 70 persons with two images each: three of each class are test persons, and of the other 32 four are held out.
+#[test]
+fn where_folders_name_persons_they_are_counted_charged_and_held_out_as_a_whole() {
+    let config = private(4.0)
+        .replace("channels = 1 }", "channels = 1, person = 2 }")
+        .replace("batch_size = 64", "batch_size = 28");
+    let kit = Kit::new("");
+    into_persons(&kit, 2);
+    assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
+    let waiting = approval::waiting(kit.folder.path()).unwrap();
+    let shown = approval::shown(kit.folder.path(), &waiting[0]).unwrap();
+    assert!(shown.contains("112 images of 56 persons train"), "{shown}");
+    assert!(shown.contains(" at δ = 1e-5 for each person with all images, if every round is answered once"), "{shown}");
+    approval::approve(kit.folder.path(), &waiting[0]).unwrap();
+    let reply = kit.query(&config);
+    assert_eq!((reply.numbers["num-examples"], reply.numbers["num-persons"]), (112.0, 56.0));
+    assert_eq!(refusal(&round(&kit, &config, 0.0, None)), None);
+    // Half of the persons are in an update, and each of the four updates of an epoch is charged.
+    assert_eq!(charged(&kit), [vec![PrivateUpdates { noise_multiplier: 4.0, sample_rate: 0.5, updates: 4 }]]);
+    let config = Config::parse(&config, &[]).unwrap();
+    let share = split(&kit.settings, config.clone()).unwrap();
+    let mut dataset = config.dataset;
+    dataset.dir = Some(kit.folder.path().join("data"));
+    let persons = dataset.list(None).unwrap().unwrap().persons.unwrap();
+    let of = |images: &[u32]| -> BTreeSet<String> { images.iter().map(|&i| persons[i as usize].to_string()).collect() };
+    let [train, held_out] = [of(&share.train), of(&share.held_out)];
+    assert_eq!((train.len(), held_out.len(), train.intersection(&held_out).count()), (56, 8, 0));
+    // A run that hides no persons is not told how many there are.
+    let plain = with("channels = 1 }", "channels = 1, person = 2 }");
+    let kit = Kit::new(ANY);
+    into_persons(&kit, 2);
+    assert!(!kit.query(&plain).numbers.contains_key("num-persons"));
+}
+
+/// An approval is for the persons that were shown with it: fewer of as many images would each be less hidden.
+#[test]
+fn an_approval_does_not_cover_the_same_images_of_other_persons() {
+    let config = private(4.0).replace("channels = 1 }", "channels = 1, person = 2 }");
+    let kit = Kit::new("");
+    into_persons(&kit, 2);
+    assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
+    approval::approve(kit.folder.path(), &approval::waiting(kit.folder.path()).unwrap()[0]).unwrap();
+    assert_eq!(refusal(&kit.query(&config)), None);
+    into_persons(&kit, 1);
+    assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
+    let Some(Entry::Refused(refused)) = kit.entries().pop() else { panic!("it was refused") };
+    let why = "approved for training on 112 images of 56 persons, and now there are 112 images of 112 persons";
+    assert!(refused.why.contains(why), "{}", refused.why);
 }
 
 #[test]

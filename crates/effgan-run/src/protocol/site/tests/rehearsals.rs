@@ -28,9 +28,10 @@ type Change = fn(&Path);
 #[test]
 fn a_site_answers_as_it_rehearsed() {
     let unsized_images = with("size = 16, ", "");
-    let changed: [(&str, String, Change); 10] = [
+    let changed: [(&str, String, Change); 11] = [
         ("", CONFIG.into(), |_| ()),
         ("", with("min_examples = 1", "min_examples = 120"), |_| ()),
+        ("", with("channels = 1 }", "channels = 1, person = 2 }"), |_| ()),
         ("", with("min_examples = 1", "held_out = 0.7"), |_| ()),
         ("", with("base_channels = 2", "base_channels = 1024"), |_| ()),
         ("max_image_size = 8\n", unsized_images.clone(), |_| ()),
@@ -66,6 +67,7 @@ fn a_site_answers_as_it_rehearsed() {
         refused,
         [
             Refusal::TooFewImages,
+            Refusal::DataUnusable,
             Refusal::HoldOutTooLarge,
             Refusal::ModelTooLarge,
             Refusal::ImageTooLarge,
