@@ -74,6 +74,7 @@ mod tests {
             single_batch_replies: false,
             held_out: 0.0,
             images: Some(1_000),
+            persons: None,
             batch_size: 50,
             batches_per_step: 2,
             image_size: None,
