@@ -21,10 +21,11 @@ impl Policy {
     /// The rules of a private run about δ and ε, as far as the number of images is known; none of another run.
     pub(super) fn privacy_work_clauses(&self, request: &RunRequest, spent: &Spent) -> Vec<Clause> {
         let Some(privacy) = &request.privacy else { return Vec::new() };
-        let images = request.images.map_or_else(String::new, |images| format!(", and below 1/{images}"));
-        let is_small = |delta: f64| request.images.is_none_or(|images| delta * (images as f64) < 1.0);
+        let n = request.num_hidden();
+        let below = n.map_or_else(String::new, |n| format!(", and below 1/{n}"));
+        let is_small = |delta: f64| n.is_none_or(|n| delta * (n as f64) < 1.0);
         let holds = privacy.delta <= self.max_delta && is_small(self.max_delta);
-        let allowed = format!("max_delta = {:e}{images}", self.max_delta);
+        let allowed = format!("max_delta = {:e}{below}", self.max_delta);
         let delta = clause("δ", format!("{:e}", privacy.delta), allowed, holds, Refusal::DeltaTooLarge);
         let Some(planned) = request.images.map(|_| request.total_private_updates()) else { return vec![delta] };
         let others = &spent.others;
@@ -187,5 +188,7 @@ mod tests {
             "max_delta is above 1/n"
         );
         assert_eq!(refusal(&Policy { max_delta: 1e-6, ..allowing() }, &many, &Spent::default()), None);
+        let of_few_persons = RunRequest { persons: Some(1_000), ..many };
+        assert_eq!(refusal(&allowing(), &of_few_persons, &Spent::default()), None, "each of them is one of 1,000");
     }
 }

@@ -446,7 +446,9 @@ fn a_person_is_drawn_as_a_whole_with_one_image() {
     for sample in samples {
         let images: Vec<usize> = sample.images.iter().map(|value| ((value + 1.0) * 127.5).round() as usize).collect();
         assert!(images.iter().filter(|image| **image < 7).count() <= 1, "{images:?}");
-        images.iter().for_each(|&image| counts[image] += 1.0);
+        for image in images {
+            counts[image] += 1.0;
+        }
     }
     // Six standard errors of binomials with the probabilities q = 4/6, and q/7 for each of the seven.
     let q = 4.0 / 6.0;
