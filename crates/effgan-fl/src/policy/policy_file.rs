@@ -71,7 +71,7 @@ pub struct Policy {
     pub algorithms: Vec<String>,
     /// Whether a run must train privately, with a `[privacy]` table in its config; default false.
     pub require_privacy: bool,
-    /// ε > 0 that all private runs together may cost each image; default 10.
+    /// ε > 0 that all private runs together may cost each image, or person where a run hides persons; default 10.
     pub max_epsilon: f64,
     /// δ of `max_epsilon`, and the largest one that a run may have, above 0 and below 1; default 1e-5. Must be below 1 over the number of images.
     pub max_delta: f64,
