@@ -13,20 +13,24 @@ use super::typed::shown;
 use crate::failure::{Failure, Result};
 
 /// The keys of `[algorithm]` that are replaced, for the list of keys in an error.
-pub(super) const KEYS: [&str; 2] = ["total_epochs", "share"];
+pub(super) const KEYS: [&str; 3] = ["total_epochs", "share", "turns"];
 /// The keys that follow from them.
 const REPLACED: [(&str, &str); 4] =
     [("local", "epochs"), ("local", "steps"), ("algorithm", "fine_tune_epochs"), ("algorithm", "fine_tune_steps")];
 const RECOMMENDED: &str = "recommended";
 
 impl Config {
-    /// How the epochs of each client are divided between rounds and fine-tuning; `None` where an algorithm has not both, a round has not
-    /// all clients, or a part is given in steps.
-    pub fn division(&self) -> Option<Division> {
-        if self.algorithm.cohort() < 1.0 || self.algorithm.takes_turns() {
+    /// How the epochs of each of so many clients are divided between rounds, or turns, and fine-tuning; `None` where an algorithm has not both,
+    /// clients take part in different numbers of rounds, or a part is given in steps.
+    pub fn division(&self, clients: usize) -> Option<Division> {
+        if self.algorithm.cohort() < 1.0 {
             return None;
         }
         let (rounds, local) = (self.algorithm.rounds()?, self.local.work().ok()?);
+        let turns = u32::try_from(clients)
+            .ok()
+            .and_then(|clients| Some(rounds / clients).filter(|_| rounds.is_multiple_of(clients)));
+        let rounds = if self.algorithm.takes_turns() { turns? } else { rounds };
         match (local, self.algorithm.fine_tuning(local).ok()??) {
             (LocalWork::Epochs(epochs), LocalWork::Epochs(fine_tune_epochs)) => {
                 Some(Division { rounds, epochs, fine_tune_epochs })
@@ -39,26 +43,30 @@ impl Config {
 /// Replaces `algorithm.total_epochs` and `algorithm.share` by the keys that follow from them.
 pub(super) fn resolve(table: &mut Table) -> Result<()> {
     let Some(algorithm) = table.get_mut("algorithm").and_then(Value::as_table_mut) else { return Ok(()) };
-    let [total, share] = KEYS.map(|key| algorithm.remove(key));
+    let [total, share, turns] = KEYS.map(|key| algorithm.remove(key));
     let kind = algorithm.get("kind").cloned();
     let Some(kind) = AlgorithmConfig::one_of_each().into_iter().find(|known| kind == Some(known.name().into())) else {
         // Reading the table says what is wrong with the kind.
         return Ok(());
     };
     match (total, share) {
-        (None, None) => Ok(()),
+        (_, _) if turns.is_some() && !kind.takes_turns() => Err(usage(format!(
+            "algorithm.turns = {} is for cyclic-effgan, whose clients take turns; remove it",
+            turns.as_ref().map(shown).unwrap_or_default()
+        ))),
+        (None, None) => turns.map_or(Ok(()), |turns| {
+            let turns = shown(&turns);
+            Err(usage(format!(
+                "algorithm.turns = {turns} needs algorithm.total_epochs; without it, set algorithm.rounds"
+            )))
+        }),
         (None, Some(share)) => {
             let share = shown(&share);
             Err(usage(format!(
                 "algorithm.share = {share} needs algorithm.total_epochs, the epochs that it is a share of"
             )))
         }
-        (Some(total), _) if kind.takes_turns() => Err(usage(format!(
-            "algorithm.total_epochs = {} is not for {}, whose rounds have one client each; set algorithm.rounds, local.epochs and \
-             algorithm.fine_tune_epochs",
-            shown(&total),
-            kind.name()
-        ))),
+        (Some(total), share) if kind.takes_turns() => divide_into_turns(table, &total, share, turns.as_ref()),
         (Some(total), share) => divide(table, &total, share, kind.name() == "effgan"),
     }
 }
@@ -82,6 +90,42 @@ fn divide(table: &mut Table, total: &Value, share: Option<Value>, fine_tunes: bo
         }
         None => set_equal_rounds(table, total, rounds),
     }
+}
+
+fn divide_into_turns(table: &mut Table, total: &Value, share: Option<Value>, turns: Option<&Value>) -> Result<()> {
+    check_replaced(table, total)?;
+    if let Some(rounds) = table["algorithm"].get("rounds").map(shown) {
+        let total = shown(total);
+        let line = format!(
+            "algorithm.rounds = {rounds} would follow from algorithm.total_epochs = {total}; remove one of them"
+        );
+        return Err(usage(line));
+    }
+    let Some(clients) = num_clients(table) else {
+        return Err(usage(format!(
+            "algorithm.total_epochs = {} needs the number of clients, as they take turns; set federation.sites or partition.clients, or else \
+             algorithm.rounds, local.epochs and algorithm.fine_tune_epochs",
+            shown(total)
+        )));
+    };
+    let turns = turns.map(|turns| whole("turns", turns)).transpose()?;
+    let Division { rounds: turns, epochs, fine_tune_epochs } =
+        Division::of_turns(whole("total_epochs", total)?, share_of(share)?, turns)?;
+    let Some(rounds) = turns.checked_mul(clients) else {
+        return Err(usage(format!("algorithm.turns = {turns} of {clients} clients are too many rounds; lower it")));
+    };
+    set(table, "algorithm", "rounds", rounds);
+    set(table, "algorithm", "fine_tune_epochs", fine_tune_epochs);
+    set(table, "local", "epochs", epochs);
+    Ok(())
+}
+
+/// The number of clients, where the config says it: sites that are listed, or else clients of the partition.
+fn num_clients(table: &Table) -> Option<u32> {
+    let sites = table.get("federation").and_then(|federation| federation.get("sites")?.as_array());
+    let clients = || table.get("partition").and_then(|partition| partition.get("clients")?.as_integer());
+    let clients = sites.map_or_else(clients, |sites| Some(sites.len() as i64))?;
+    u32::try_from(clients).ok().filter(|&clients| clients > 0)
 }
 
 /// With a part of the clients in each round, no number of epochs would be that of each client.
@@ -173,7 +217,7 @@ mod tests {
     }
 
     fn division(keys: &str) -> (u32, u32, u32) {
-        let division = effgan(keys).unwrap_or_else(|failure| panic!("{}", failure.line())).division().unwrap();
+        let division = effgan(keys).unwrap_or_else(|failure| panic!("{}", failure.line())).division(5).unwrap();
         (division.rounds, division.epochs, division.fine_tune_epochs)
     }
 
@@ -211,6 +255,23 @@ mod tests {
         let divided = effgan("total_epochs = 100, share = 0.2, rounds = 2").unwrap();
         assert_eq!(divided, written_out);
         assert_eq!(divided.identity(), written_out.identity());
+    }
+
+    /// The quick start has five clients.
+    #[test]
+    fn turns_are_divided_likewise_and_each_client_has_all_epochs() {
+        let turns = |keys: &str, settings: &[&str]| {
+            let config = config(&format!("algorithm={{ kind = \"cyclic-effgan\", {keys} }}"), settings);
+            let config = config.unwrap_or_else(|failure| panic!("{}", failure.line()));
+            let clients = config.federation.sites.as_ref().map_or(5, Vec::len);
+            let division = config.division(clients).unwrap();
+            assert_eq!(division.total(), 100, "{keys}");
+            (config.algorithm.rounds().unwrap(), division.rounds, division.epochs, division.fine_tune_epochs)
+        };
+        assert_eq!(turns("total_epochs = 100", &[]), (10, 2, 10, 80));
+        assert_eq!(turns("total_epochs = 100, share = 0.5, turns = 5", &[]), (25, 5, 10, 50));
+        let sites = r#"federation={ sites = ["east", "north", "south"] }"#;
+        assert_eq!(turns("total_epochs = 100, share = \"recommended\"", &[sites]), (6, 2, 10, 80));
     }
 
     #[test]
@@ -289,18 +350,43 @@ mod tests {
             line("algorithm={ kind = \"fedgan\", total_epochs = 4, rounds = 2, cohort = 0.5 }", &[]),
             "algorithm.total_epochs = 4 needs every client in each round, and algorithm.cohort = 0.5 draws some; remove one of them"
         );
-        assert!(
-            line("algorithm={ kind = \"cyclic-effgan\", total_epochs = 9 }", &[])
-                .starts_with("algorithm.total_epochs = 9 is not for cyclic-effgan, whose rounds have one client each; set algorithm.rounds")
+        let turns = |keys: &str, settings: &[&str]| {
+            line(&format!("algorithm={{ kind = \"cyclic-effgan\", {keys} }}"), settings)
+        };
+        assert!(turns("total_epochs = 9", &[r#"partition={ kind = "file", path = "p.json" }"#]).starts_with(
+            "algorithm.total_epochs = 9 needs the number of clients, as they take turns; set federation.sites or"
+        ));
+        assert_eq!(
+            turns("total_epochs = 9, rounds = 10", &[]),
+            "algorithm.rounds = 10 would follow from algorithm.total_epochs = 9; remove one of them"
+        );
+        assert_eq!(
+            turns("total_epochs = 9, turns = 9", &[]),
+            "algorithm.turns = 9 of at least one epoch leave none of algorithm.total_epochs = 9 for the fine-tuning; lower turns or raise \
+             total_epochs"
+        );
+        assert_eq!(
+            turns("total_epochs = 9, share = 0", &[]),
+            "algorithm.share = 0.0 leaves no epochs for turns; raise it, or take local-ensemble"
+        );
+        assert_eq!(
+            turns("rounds = 10, turns = 2", &[]),
+            "algorithm.turns = 2 needs algorithm.total_epochs; without it, set algorithm.rounds"
+        );
+        assert_eq!(
+            line("algorithm={ kind = \"effgan\", total_epochs = 9, turns = 2 }", &[]),
+            "algorithm.turns = 2 is for cyclic-effgan, whose clients take turns; remove it"
         );
         let typo = line("algorithm={ kind = \"efgan\", total_epochs = 9, share = 0.2 }", &[]);
         assert!(typo.starts_with("algorithm.kind = \"efgan\", expected one of `effgan`"), "{typo}");
-        assert!(line("algorithm={ kind = \"effgan\", totl_epochs = 9 }", &[]).ends_with("`total_epochs`, `share`"));
+        assert!(
+            line("algorithm={ kind = \"effgan\", totl_epochs = 9 }", &[]).ends_with("`total_epochs`, `share`, `turns`")
+        );
     }
 
     #[test]
     fn a_division_is_said_in_one_line() {
-        let said = |keys: &str| effgan(keys).unwrap().division().unwrap().to_string();
+        let said = |keys: &str| effgan(keys).unwrap().division(5).unwrap().to_string();
         assert_eq!(
             said("total_epochs = 100, share = 0.2, rounds = 2"),
             "20 % shared in 2 × 10, then 80 of fine-tuning"

@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
         let Some(from) = from else {
             self.record_notes()?;
-            if let Some(division) = self.config.division() {
+            if let Some(division) = self.config.division(self.roster.names().len()) {
                 self.execution.progress.line(&format!("epochs of each client: {division}"));
             }
             self.execution.check_stop()?;

@@ -1,4 +1,4 @@
-//! How a client's local epochs are divided: between rounds of averaging, which the clients share, and fine-tuning.
+//! How a client's local epochs are divided: between rounds of averaging, or turns, which the clients share, and fine-tuning.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use crate::{FlError, Result};
 /// The local epochs of each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
-    /// Rounds of averaging.
+    /// Rounds of averaging, or turns of each client.
     pub rounds: u32,
-    /// Local epochs in each round.
+    /// Local epochs in each round or turn.
     pub epochs: u32,
     /// Local epochs of fine-tuning.
     pub fine_tune_epochs: u32,
 }
 
 impl Division {
-    /// The share of the epochs that `algorithm.share = "recommended"` spends in rounds of averaging. docs/results has the measurements that
+    /// The share of the epochs that `algorithm.share = "recommended"` spends in rounds of averaging, or in turns. docs/results has the measurements that
     /// it comes from.
     pub const RECOMMENDED_SHARE: f64 = 0.2;
-    /// The number of rounds when the config gives none.
+    /// The number of rounds, or of turns of each client, when the config gives none.
     pub const RECOMMENDED_ROUNDS: u32 = 2;
     /// No run has this many epochs; larger numbers are typing errors.
     pub const MAX_EPOCHS: u32 = 1_000_000;
@@ -31,6 +31,23 @@ impl Division {
     /// # Errors
     /// [`FlError::Config`] when a number is out of its bounds, or nothing remains for the fine-tuning.
     pub fn of(total: u32, share: f64, rounds: Option<u32>) -> Result<Self> {
+        Self::of_parts("rounds", total, share, rounds)
+    }
+
+    /// The same with turns of each client in the place of rounds.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of), and when nothing is shared.
+    pub fn of_turns(total: u32, share: f64, turns: Option<u32>) -> Result<Self> {
+        if share == 0.0 {
+            let line = "algorithm.share = 0.0 leaves no epochs for turns; raise it, or take local-ensemble";
+            return Err(FlError::Config(line.into()));
+        }
+        Self::of_parts("turns", total, share, turns)
+    }
+
+    /// `key` is what the config calls the number of `rounds`.
+    fn of_parts(key: &str, total: u32, share: f64, rounds: Option<u32>) -> Result<Self> {
         check_total(total)?;
         if !(0.0..1.0).contains(&share) {
             let line = format!(
@@ -44,7 +61,7 @@ impl Division {
         if rounds == Some(0) || total == 1 {
             let line = match rounds {
                 Some(0) => format!(
-                    "algorithm.rounds = 0 leaves none of algorithm.total_epochs = {total} to share; raise it, or set algorithm.share = 0.0"
+                    "algorithm.{key} = 0 leaves none of algorithm.total_epochs = {total} to share; raise it, or set algorithm.share = 0.0"
                 ),
                 _ => format!(
                     "algorithm.total_epochs = {total} is too few to share some and fine-tune; raise it, or set algorithm.share = 0.0"
@@ -57,8 +74,8 @@ impl Division {
         let most = (total - 1) / rounds;
         if most == 0 {
             return Err(FlError::Config(format!(
-                "algorithm.rounds = {rounds} of at least one epoch leave none of algorithm.total_epochs = {total} for the fine-tuning; \
-                 lower rounds or raise total_epochs"
+                "algorithm.{key} = {rounds} of at least one epoch leave none of algorithm.total_epochs = {total} for the fine-tuning; \
+                 lower {key} or raise total_epochs"
             )));
         }
         let epochs = (share * f64::from(total) / f64::from(rounds)).round().clamp(1.0, f64::from(most)) as u32;
