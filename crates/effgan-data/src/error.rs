@@ -377,9 +377,9 @@ pub enum DataError {
     /// Some shard would have no image.
     #[error(
         "{clients} clients with partition.shards_per_client = {shards_per_client} need at least \
-         {clients} × {shards_per_client} images, of which there are {num_assigned}; lower clients or shards_per_client"
+         {clients} × {shards_per_client} {what}, of which there are {num_assigned}; lower clients or shards_per_client"
     )]
-    Shards { clients: usize, shards_per_client: usize, num_assigned: usize },
+    Shards { clients: usize, shards_per_client: usize, num_assigned: usize, what: &'static str },
     /// A partition file has two clients of one name.
     #[error("{file} has client {name} twice; give each client its own name", file = file.display())]
     ClientTwice { file: PathBuf, name: String },
@@ -417,7 +417,8 @@ impl DataError {
     pub(crate) fn about_persons(mut self) -> Self {
         if let Self::MoreClientsThanImages { what, .. }
         | Self::TooFewExamples { what, .. }
-        | Self::TooFewAfterDraws { what, .. } = &mut self
+        | Self::TooFewAfterDraws { what, .. }
+        | Self::Shards { what, .. } = &mut self
         {
             *what = "persons";
         }

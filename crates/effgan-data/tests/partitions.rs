@@ -91,7 +91,7 @@ proptest! {
             Err(DataError::ClassesPerClient { .. } | DataError::UnheldClass { .. }) => {
                 prop_assert!(matches!(config, PartitionConfig::ByLabel(_)));
             }
-            Err(DataError::Shards { clients, shards_per_client, num_assigned }) => {
+            Err(DataError::Shards { clients, shards_per_client, num_assigned, .. }) => {
                 prop_assert!(clients * shards_per_client > num_assigned);
             }
             Err(error) => prop_assert!(false, "{error}"),

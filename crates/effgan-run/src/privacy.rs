@@ -88,7 +88,8 @@ pub(crate) fn merged(mut statements: Vec<PrivacyStatement>) -> Vec<PrivacyStatem
 
 /// Lines for people: one for each of a few statements, one for all of many.
 pub(crate) fn lines(statements: &[PrivacyStatement]) -> Vec<String> {
-    if statements.len() <= MAX_LINES || statements.iter().any(|statement| statement.insecure) {
+    let is_mixed = statements.iter().any(|of| of.counts().unit() != statements[0].counts().unit());
+    if statements.len() <= MAX_LINES || is_mixed || statements.iter().any(|statement| statement.insecure) {
         let mut lines: Vec<String> = statements.iter().map(PrivacyStatement::line).collect();
         lines.dedup();
         return lines;
@@ -137,7 +138,8 @@ pub(crate) fn statements(
     let mut updates = BTreeMap::<Counts, (u64, u64)>::new();
     let roster = Roster::of(partition);
     for (name, steps) in roster.names().iter().zip(planned_steps(algorithm, &roster, config.seed)) {
-        let share = partition.clients.iter().find(|share| share.name == *name).expect("the roster is the partition's");
+        let place = partition.clients.binary_search_by(|share| share.name.cmp(name));
+        let share = &partition.clients[place.expect("the roster is the partition's, sorted by name")];
         let (clients, most) = updates.entry(Counts::of(&share.train, persons)).or_default();
         *clients += 1;
         *most = (*most).max(steps * config.local.discriminator_steps.per_step() as u64);

@@ -213,7 +213,7 @@ impl Arrays {
         let lost = self.0.iter().find(|array| !splits.has(&array.name) && self.may_be_labels(array, splits));
         lost.map_or(Ok(()), |array| {
             let problem = format!("has images without labels, and {}, which may be their labels", array.shown());
-            Unclear::new(problem, "name it labels (train_labels and test_labels of two splits), or remove it")
+            Unclear::new(problem, "name it labels (train_labels and test_labels of two splits); name it in dataset.person if it says whose the images are; or remove it")
         })
     }
 

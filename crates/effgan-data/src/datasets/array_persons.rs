@@ -5,8 +5,10 @@ use super::{
     npy::{Header, OpenArray},
 };
 use crate::{DataError, Person};
-use std::{collections::BTreeMap, mem::size_of};
+use std::collections::BTreeMap;
 
+/// Of a person with a single image: the name, and its places in the map and in the list.
+const BYTES_PER_PERSON: usize = 128;
 /// Larger numbers are not all told apart as floating-point numbers.
 const MAX_NUMBER: f64 = 9_007_199_254_740_991.0;
 
@@ -21,7 +23,7 @@ pub(super) fn read(array: OpenArray, num_images: usize, budget: &mut Budget) -> 
         let reason = format!("has {num} numbers, expected one for each of the {num_images} images");
         return Err(array.malformed(reason));
     }
-    budget.reserve_in_place(num, [size_of::<Person>(), 1, 1])?;
+    budget.reserve_in_place(num, [BYTES_PER_PERSON, 1, 1])?;
     // Images of one person share the name.
     let (_, persons) = array.values(
         |num| (BTreeMap::<i64, Person>::new(), Vec::with_capacity(num)),

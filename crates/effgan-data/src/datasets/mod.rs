@@ -219,6 +219,7 @@ impl DatasetConfig {
             return Err(DataError::Limit { limit, num_images: train.len(), name: self.name.to_string() });
         }
         let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
+        assert!(self.person.is_none() || train.persons().is_some(), "whoever asks for persons gets them");
         let notes = LeftOut::line(&left_out, train.len() + test.len()).into_iter().chain(notes).collect();
         Ok(Dataset { name: self.name, train, test, limit, class_names, left_out, notes })
     }

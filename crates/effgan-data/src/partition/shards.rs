@@ -38,7 +38,7 @@ impl Shards {
         let Self { shards_per_client, common: CommonKeys { clients, .. } } = *self;
         let num_shards = clients.saturating_mul(shards_per_client);
         if num_shards > labels.len() {
-            return Err(DataError::Shards { clients, shards_per_client, num_assigned: labels.len() });
+            return Err(DataError::Shards { clients, shards_per_client, num_assigned: labels.len(), what: "images" });
         }
         let sorted = images_by_class((0..).take(labels.len()), labels).concat();
         let mut shards: Vec<&[u32]> = even_parts(&sorted, num_shards).collect();

@@ -179,6 +179,7 @@ mod tests {
             single_batch_replies: false,
             held_out: 0.1,
             images: Some(3_600),
+            person: None,
             persons: None,
             batch_size: 64,
             batches_per_step: 1,

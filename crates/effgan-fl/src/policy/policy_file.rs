@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use effgan_data::datasets::MaxMemory;
+use effgan_data::datasets::{MaxMemory, PersonKey};
 use effgan_nn::DeviceName;
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +69,11 @@ pub struct Policy {
     pub max_memory: MaxMemory,
     /// Algorithms that may be run, by their names in a config; default all but `md-gan` and `ua-gan`.
     pub algorithms: Vec<String>,
+    /// Where the site's data name the person of each image; see [`person`](Self::person). Default `""`, nowhere.
+    pub person: PersonKey,
     /// Whether a run must train privately, with a `[privacy]` table in its config; default false.
     pub require_privacy: bool,
-    /// ε > 0 that all private runs together may cost each image, or person where a run hides persons; default 10.
+    /// ε > 0 that all private runs together may cost each image, or each person where `person` is set; default 10.
     pub max_epsilon: f64,
     /// δ of `max_epsilon`, and the largest one that a run may have, above 0 and below 1; default 1e-5. Must be below 1 over the number of images.
     pub max_delta: f64,
@@ -123,6 +125,7 @@ impl Default for Policy {
             algorithms: ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "local-ensemble"]
                 .map(String::from)
                 .into(),
+            person: PersonKey::Array(String::new()),
             require_privacy: false,
             max_epsilon: 10.0,
             max_delta: 1e-5,
@@ -140,6 +143,11 @@ impl Policy {
     /// The text of a file with all defaults, each line explained.
     pub fn text() -> &'static str {
         include_str!("policy.toml")
+    }
+
+    /// Where the site's data name the person of each image; `None` where they name none.
+    pub fn person(&self) -> Option<&PersonKey> {
+        Some(&self.person).filter(|person| **person != PersonKey::Array(String::new()))
     }
 
     /// Reads the file `path`; the defaults where it does not exist.
@@ -291,6 +299,7 @@ mod tests {
             ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, cyclic-effgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("image_cache = \"cache\"", "image_cache = \"cache\" must be a whole path, such as "),
+            ("person = 0", "line 1: invalid value: integer `0`, expected a whole number of at least 1"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
             (

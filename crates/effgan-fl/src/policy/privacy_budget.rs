@@ -75,6 +75,7 @@ mod tests {
             single_batch_replies: false,
             held_out: 0.0,
             images: Some(1_000),
+            person: None,
             persons: None,
             batch_size: 50,
             batches_per_step: 2,

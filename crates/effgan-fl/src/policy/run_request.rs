@@ -1,5 +1,6 @@
 //! What a run asks of a site, and how much the site has trained before.
 
+use effgan_data::datasets::PersonKey;
 use serde::{Deserialize, Serialize};
 
 use crate::local::LocalWork;
@@ -25,7 +26,10 @@ pub struct RunRequest {
     pub held_out: f64,
     /// n_k: number of training images.
     pub images: Option<u64>,
-    /// How many persons they are of; `None` where the config does not say where the data name persons.
+    /// Where the site's data name the person of each image; `None` where they name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonKey>,
+    /// How many persons the training images are of; `None` until they are counted, and where the data name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persons: Option<u64>,
     /// Images per batch; a site with fewer images takes all of them.

@@ -123,9 +123,9 @@ fn divide_into_turns(table: &mut Table, total: &Value, share: Option<Value>, tur
 /// The number of clients, where the config says it: sites that are listed, or else clients of the partition.
 fn num_clients(table: &Table) -> Option<u32> {
     let sites = table.get("federation").and_then(|federation| federation.get("sites")?.as_array());
-    let clients = || table.get("partition").and_then(|partition| partition.get("clients")?.as_integer());
-    let clients = sites.map_or_else(clients, |sites| Some(sites.len() as i64))?;
-    u32::try_from(clients).ok().filter(|&clients| clients > 0)
+    let clients = || u32::try_from(table.get("partition")?.get("clients")?.as_integer()?).ok();
+    let clients = sites.map_or_else(clients, |sites| u32::try_from(sites.len()).ok());
+    clients.filter(|&clients| clients > 0)
 }
 
 /// With a part of the clients in each round, no number of epochs would be that of each client.

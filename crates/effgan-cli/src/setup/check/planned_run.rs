@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use effgan_data::datasets::PersonKey;
 use effgan_data::{ClientName, DatasetConfig, DatasetName};
 use effgan_fl::policy::{Approve, Spent};
 use effgan_fl::{Policy, Refusal, RunRequest};
@@ -26,13 +27,19 @@ pub(super) struct PlannedRun {
     images: Option<[u64; 2]>,
     /// Whether a rehearsal found that the site would take part in a run of the config.
     is_rehearsed: bool,
+    /// Where the site's own images name persons.
+    person: Option<PersonKey>,
 }
 
 impl PlannedRun {
     /// The run of `target.config`, or else the last one in the site's ledger.
-    pub(super) fn of(target: &Target, site: &ClientName) -> Result<Self> {
+    pub(super) fn of(target: &Target, site: &ClientName, policy: &Policy) -> Result<Self> {
+        let person = policy.person().cloned();
         if let Some(path) = &target.config {
-            let config = config_for(path, site)?;
+            let mut config = config_for(path, site)?;
+            if target.data.is_some() {
+                config.dataset.person.clone_from(&person);
+            }
             let (run_request, spent) = run_request_of(&target.folder, &config)?;
             return Ok(Self {
                 config: Some(config),
@@ -40,12 +47,13 @@ impl PlannedRun {
                 spent,
                 images: None,
                 is_rehearsed: false,
+                person,
             });
         }
         let last = last_run_request(&target.folder).map_err(|failure| failure.context("ledger"))?;
         let (run_request, spent) =
             last.map_or_else(Default::default, |(run_request, spent)| (Some(run_request), spent));
-        Ok(Self { config: None, run_request, spent, images: None, is_rehearsed: false })
+        Ok(Self { config: None, run_request, spent, images: None, is_rehearsed: false, person })
     }
 
     /// Checks the images in the folder that was given, or the data set of an experiment's config. Returns false when there is neither.
@@ -77,9 +85,9 @@ impl PlannedRun {
             (None, Some(run_request)) => {
                 let [size, channels] =
                     [run_request.image_size, run_request.channels].map(|known| known.map(|n| n as usize));
-                DatasetConfig { size, channels, ..DatasetConfig::of(name) }
+                DatasetConfig { size, channels, person: self.person.clone(), ..DatasetConfig::of(name) }
             }
-            (None, None) => DatasetConfig::of(name),
+            (None, None) => DatasetConfig { person: self.person.clone(), ..DatasetConfig::of(name) },
         }
     }
 
@@ -95,8 +103,8 @@ impl PlannedRun {
         let images = by_class.iter().sum::<usize>() as u64 - held_out;
         self.images = Some([images, held_out]);
         self.run_request = self.run_request.take().map(|run_request| match &self.config {
-            // How many images train depends on which persons are held out, which the rehearsal knows.
-            Some(config) if config.dataset.person.is_some() => run_request,
+            // How many images train depends on which persons are held out, which a rehearsal knows.
+            _ if self.person.is_some() => run_request,
             Some(config) => with_noise(run_request, Counts { images, persons: None }, config),
             None => RunRequest { images: Some(images), ..run_request },
         });

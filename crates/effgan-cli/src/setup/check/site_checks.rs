@@ -29,9 +29,9 @@ pub(super) fn check(target: &Target, kit: &SiteKit) -> Result<()> {
     joined(folder)?;
     key_is_of_kit(folder, kit)?;
     own_files(folder)?;
-    let mut run = PlannedRun::of(target, &kit.name)?;
-    let images_checked = run.check_images(target)?;
     let policy = Policy::read(&folder.join(POLICY)).map_err(|error| Failure::usage(error).context("policy"))?;
+    let mut run = PlannedRun::of(target, &kit.name, &policy)?;
+    let images_checked = run.check_images(target)?;
     run.check_policy(&policy)?;
     if let Some(config) = run.config.clone().filter(|_| images_checked) {
         let rehearsal = rehearsal(target, &kit.name, &config);

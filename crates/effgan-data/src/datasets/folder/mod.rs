@@ -435,8 +435,8 @@ fn labels_among<'a>(
 impl Entry {
     /// Finds whose picture it is: the name of the folder at `level`, from 1, below the folder `split`.
     fn find_person(&mut self, split: &Path, level: usize) -> Result<(), DataError> {
-        let folders: Vec<&OsStr> =
-            self.path.strip_prefix(split).unwrap_or(&self.path).parent().into_iter().flatten().collect();
+        let below = self.path.strip_prefix(split).ok().and_then(Path::parent);
+        let folders: Vec<&OsStr> = below.into_iter().flatten().collect();
         let Some(folder) = folders.get(level - 1) else {
             return Err(DataError::NoPersonFolder { file: self.path.clone(), level, folders: folders.len() });
         };

@@ -174,11 +174,8 @@ fn sends(run_request: &RunRequest) -> String {
         run_request.fine_tune.map(|_| "at the end the generator, fine-tuned on this site's images".to_owned());
     let counts = run_request.label_counts.then(|| "the number of images of each class".to_owned());
     let names = run_request.class_names.then(|| "the names of the classes".to_owned());
-    let persons = if run_request.persons.is_some() && run_request.privacy.is_some() {
-        "s of images and of persons"
-    } else {
-        " of images"
-    };
+    let is_hidden = run_request.person.is_some() && run_request.privacy.is_some();
+    let persons = if is_hidden { "s of images and of persons" } else { " of images" };
     let about = format!("the number{persons}, and mean losses");
     let parts: Vec<String> = networks.into_iter().chain(generator).chain(counts).chain(names).chain([about]).collect();
     parts.join("; ")
@@ -189,14 +186,17 @@ fn privacy(run_request: &RunRequest) -> String {
     let Some(PrivacyRequest { delta, .. }) = run_request.privacy else {
         return "none: no ε bounds what the answers give away".into();
     };
+    let unit = run_request
+        .person
+        .as_ref()
+        .map_or_else(|| "image".into(), |person| format!("person (policy.toml: person = {person}) with all images"));
     let Some(PrivateUpdates { noise_multiplier, sample_rate, updates }) = run_request.total_private_updates() else {
-        return format!("differential privacy at δ = {delta:e}; ε follows once the images are counted");
+        return format!("differential privacy for each {unit} at δ = {delta:e}; ε follows once the images are counted");
     };
     let cost = || {
         let step = SampledGaussian::new(noise_multiplier, sample_rate)?;
         epsilon(&Composition::of(step, updates)?, delta)
     };
-    let unit = if run_request.persons.is_some() { "person with all images" } else { "image" };
     match cost() {
         Ok(cost) => format!(
             "differential privacy: ε = {} at δ = {delta:e} for each {unit}, if every round is answered once ({})",

@@ -50,6 +50,7 @@ pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
         single_batch_replies: config.algorithm.has_single_batch_replies(),
         held_out: shares(config).held_out,
         images: None,
+        person: config.dataset.person.clone(),
         persons: None,
         batch_size: batch_size as u64,
         batches_per_step: discriminator_steps.per_step() as u64,

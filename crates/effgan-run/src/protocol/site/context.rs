@@ -102,9 +102,9 @@ impl SiteContext {
             hold_out::single_images(&images, labels, &fingerprints)
         };
         [share.train, share.held_out] = hold_out::split(units, &secret, held_out);
-        if share.train.len() < min_examples {
-            let why =
-                format!("{} images train, fewer than min_examples = {min_examples} of the config", share.train.len());
+        let counts = Counts::of(&share.train, dataset.train.persons());
+        if counts.num_hidden() < min_examples as u64 {
+            let why = format!("{counts} train, fewer than min_examples = {min_examples} of the config");
             return Err(SiteError::new(Refusal::TooFewImages, why));
         }
         Ok(())

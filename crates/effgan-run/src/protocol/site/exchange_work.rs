@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use effgan_data::{Person, by_person};
 use effgan_fl::{Algorithm, FlError, Refusal, RunId, Shard, Site, SiteMessage, StepRecord};
 use effgan_nn::params;
 
@@ -52,8 +53,8 @@ impl ExchangeWork<'_> {
 
     fn site<'a>(&'a self, folder: &'a Path, on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync)) -> Site<'a> {
         let (ServerRequest { config, run, .. }, Images { dataset, share, .. }) = (self.request, self.images);
-        // Private work is finished only with the noise and the probability with which it began: both follow from the number of images.
-        let images = config.privacy.as_ref().map(|_| format!(" {}", share.train.len())).unwrap_or_default();
+        // Private work is finished only with the noise and the probability with which it began, and on the persons that it hid.
+        let images = config.privacy.as_ref().map(|_| hidden(&share.train, dataset.train.persons())).unwrap_or_default();
         Site {
             algorithm: self.algorithm,
             shard: Shard { client: &share.name, images: &dataset.train, train: &share.train },
@@ -86,4 +87,10 @@ impl ExchangeWork<'_> {
         }
         SiteError::new(Refusal::Deadline, format!("stopped at the deadline of {} s", deadline.as_secs_f64()))
     }
+}
+
+/// What the noise of private work was planned for: the number of images, and by persons which of them are one's.
+fn hidden(images: &[u32], persons: Option<&[Person]>) -> String {
+    let by_person = persons.map(|persons| params::sha256(format!("{:?}", by_person(images, persons)).as_bytes()));
+    format!(" {} {}", images.len(), by_person.unwrap_or_default()).trim_end().into()
 }

@@ -132,9 +132,9 @@ fn leaving(reply: SiteResult<Content>, head: SiteResult<Option<String>>, request
 /// # Errors
 /// What is wrong with the images or the site's folder.
 pub fn split(settings: &SiteSettings, mut config: Config) -> Result<ClientShare> {
-    settings.images.adapt(&mut config);
     let context = settings.policy_file().map(|policy| SiteContext::open(&policy, &AtomicBool::new(false))).transpose();
     let images = context.and_then(|context| {
+        settings.images.adapt(&mut config, context.as_ref().map(|context| &context.policy));
         let listed = config.dataset.list(config.federation.classes.as_deref())?;
         Images::open(&settings.images, &config, context.as_ref(), listed.as_ref())
     });
@@ -190,8 +190,9 @@ fn prepare(
     mut request: ServerRequest,
     record: &mut RequestRecord,
 ) -> SiteResult<(ServerRequest, History)> {
+    settings.images.adapt(&mut request.config, context.map(|context| &context.policy));
+    request.run_request.person.clone_from(&request.config.dataset.person);
     record.run_request = Some(request.run_request.clone());
-    settings.images.adapt(&mut request.config);
     let history = context.map(|context| context.history(&record.asked)).transpose()?.unwrap_or_default();
     Ok((request, history))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
-use effgan_fl::{Algorithm, Refusal};
+use effgan_fl::{Algorithm, Policy, Refusal};
 use effgan_nn::gan::GanModel;
 use effgan_nn::{ArithmeticVersion, DeviceName};
 
@@ -47,11 +47,12 @@ impl SiteImages {
         matches!(self, Self::Own { .. } | Self::Assigned { data_dir: Some(_), .. })
     }
 
-    /// Sets what the site and not the server decides: where the images are, and that all of them count.
-    pub(super) fn adapt(&self, config: &mut Config) {
+    /// Sets what the site and not the server decides: where the images are, whose they are, and that all of them count.
+    pub(super) fn adapt(&self, config: &mut Config, policy: Option<&Policy>) {
         match self {
             Self::Own { data_dir, .. } => {
                 config.dataset.dir = Some(data_dir.clone());
+                config.dataset.person = policy.and_then(Policy::person).cloned();
                 // `limit` says how much of one data set all clients together get.
                 config.dataset.limit = None;
             }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use effgan_data::DatasetConfig;
+use effgan_data::datasets::PersonKey;
 use effgan_fl::policy::PrivateUpdates;
 
 use super::*;
@@ -134,16 +136,19 @@ fn pngs(folder: &Path) -> Vec<PathBuf> {
 /// 70 persons with two images each: three of each class are test persons, and of the other 32 four are held out.
 #[test]
 fn where_folders_name_persons_they_are_counted_charged_and_held_out_as_a_whole() {
-    let config = private(4.0)
-        .replace("channels = 1 }", "channels = 1, person = 2 }")
-        .replace("batch_size = 64", "batch_size = 28");
-    let kit = Kit::new("");
+    let config = private(4.0).replace("batch_size = 64", "batch_size = 28");
+    let kit = Kit::new("person = 2\n");
     into_persons(&kit, 2);
     assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
     let waiting = approval::waiting(kit.folder.path()).unwrap();
     let shown = approval::shown(kit.folder.path(), &waiting[0]).unwrap();
     assert!(shown.contains("112 images of 56 persons train"), "{shown}");
-    assert!(shown.contains(" at δ = 1e-5 for each person with all images, if every round is answered once"), "{shown}");
+    assert!(
+        shown.contains(
+            " at δ = 1e-5 for each person (policy.toml: person = 2) with all images, if every round is answered once"
+        ),
+        "{shown}"
+    );
     approval::approve(kit.folder.path(), &waiting[0]).unwrap();
     let reply = kit.query(&config);
     assert_eq!((reply.numbers["num-examples"], reply.numbers["num-persons"]), (112.0, 56.0));
@@ -152,24 +157,22 @@ fn where_folders_name_persons_they_are_counted_charged_and_held_out_as_a_whole()
     assert_eq!(charged(&kit), [vec![PrivateUpdates { noise_multiplier: 4.0, sample_rate: 0.5, updates: 4 }]]);
     let config = Config::parse(&config, &[]).unwrap();
     let share = split(&kit.settings, config.clone()).unwrap();
-    let mut dataset = config.dataset;
-    dataset.dir = Some(kit.folder.path().join("data"));
+    let dir = Some(kit.folder.path().join("data"));
+    let dataset = DatasetConfig { dir, person: Some(PersonKey::Folder(2)), ..config.dataset };
     let persons = dataset.list(None).unwrap().unwrap().persons.unwrap();
     let of = |images: &[u32]| -> BTreeSet<String> { images.iter().map(|&i| persons[i as usize].to_string()).collect() };
     let [train, held_out] = [of(&share.train), of(&share.held_out)];
     assert_eq!((train.len(), held_out.len(), train.intersection(&held_out).count()), (56, 8, 0));
     // A run that hides no persons is not told how many there are.
-    let plain = with("channels = 1 }", "channels = 1, person = 2 }");
-    let kit = Kit::new(ANY);
+    let kit = Kit::new("approve = \"any\"\nperson = 2\n");
     into_persons(&kit, 2);
-    assert!(!kit.query(&plain).numbers.contains_key("num-persons"));
+    assert!(!kit.query(CONFIG).numbers.contains_key("num-persons"));
 }
 
 /// An approval is for the persons that were shown with it: fewer of as many images would each be less hidden.
 #[test]
 fn an_approval_does_not_cover_the_same_images_of_other_persons() {
-    let config = private(4.0).replace("channels = 1 }", "channels = 1, person = 2 }");
-    let kit = Kit::new("");
+    let (config, kit) = (private(4.0), Kit::new("person = 2\n"));
     into_persons(&kit, 2);
     assert_eq!(refusal(&kit.query(&config)), Some(Refusal::WaitingForApproval));
     approval::approve(kit.folder.path(), &approval::waiting(kit.folder.path()).unwrap()[0]).unwrap();
@@ -179,6 +182,41 @@ fn an_approval_does_not_cover_the_same_images_of_other_persons() {
     let Some(Entry::Refused(refused)) = kit.entries().pop() else { panic!("it was refused") };
     let why = "approved for training on 112 images of 56 persons, and now there are 112 images of 112 persons";
     assert!(refused.why.contains(why), "{}", refused.why);
+}
+
+/// Whose the images are decides which are held out, and how many a server would learn that there are: that is the site's to say.
+#[test]
+fn a_server_cannot_say_whose_the_images_are() {
+    let kit = Kit::new(ANY);
+    into_persons(&kit, 2);
+    let share = |config: &str| split(&kit.settings, Config::parse(config, &[]).unwrap()).unwrap();
+    let plain = share(CONFIG);
+    for level in [1, 2] {
+        let config = private(4.0).replace("channels = 1 }", &format!("channels = 1, person = {level} }}"));
+        let reply = kit.query(&config);
+        assert_eq!((refusal(&reply), reply.numbers.get("num-persons")), (None, None));
+        assert_eq!(share(&config), plain);
+    }
+}
+
+/// The same request for as many images and persons, grouped in another way, is not answered by work that hid the former ones.
+#[test]
+fn a_reply_for_other_persons_is_computed_and_charged_anew() {
+    // Nobody is held out, so that each person trains.
+    let config = private(4.0).replace("min_examples = 1", "min_examples = 1, held_out = 0.0");
+    let kit = Kit::new("approve = \"any\"\nperson = 2\n");
+    into_persons(&kit, 2);
+    let first = round(&kit, &config, 0.0, None);
+    let data = kit.folder.path().join("data/cats");
+    let mut folders: Vec<PathBuf> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    // An image of one person turns out to be another's.
+    let moved = pngs(&folders[0]).into_iter().min().unwrap();
+    fs::rename(&moved, folders[1].join(moved.file_name().unwrap())).unwrap();
+    let second = round(&kit, &config, 0.0, None);
+    assert_eq!((refusal(&first), refusal(&second)), (None, None));
+    assert!(first.params != second.params, "the reply that was kept is not sent");
+    assert_eq!(charged(&kit).len(), 2);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_site_answers_as_it_rehearsed() {
     let changed: [(&str, String, Change); 11] = [
         ("", CONFIG.into(), |_| ()),
         ("", with("min_examples = 1", "min_examples = 120"), |_| ()),
-        ("", with("channels = 1 }", "channels = 1, person = 2 }"), |_| ()),
+        ("person = 2\n", CONFIG.into(), |_| ()),
         ("", with("min_examples = 1", "held_out = 0.7"), |_| ()),
         ("", with("base_channels = 2", "base_channels = 1024"), |_| ()),
         ("max_image_size = 8\n", unsized_images.clone(), |_| ()),
