@@ -1,14 +1,16 @@
-"""Prints the tables of docs/results about how much of the work to share, and draws their figure.
+"""Prints the tables of docs/results about how much of the work to share, and draws their figures.
 
     python3 scripts/share_map.py one-seed --sweeps sweeps
     python3 scripts/share_map.py gains    --sweeps sweeps
-    python3 scripts/share_map.py figure   --sweeps sweeps --out docs/results/share/map.svg
+    python3 scripts/share_map.py shares   --sweeps sweeps --out docs/results/share/shares.svg
+    python3 scripts/share_map.py places   --sweeps sweeps --out docs/results/share/places.svg
     python3 scripts/share_map.py starts   --csv starts.csv
 
 They read what `effgan sweep` left of configs/paper/share.sweep.toml, cyclic.sweep.toml and seeds.sweep.toml. A *place* is a data set, a skew and a number
 of images per client. A *split* is an algorithm with so many of its 100 epochs shared. `one-seed`: `fd_small` of each split in each place. `gains`: over
 the seeds of a place, the paired differences between two splits, as the mean of ln(fd / fd of the other) with its 95 % interval (Student's t), so that
-a split that is a tenth closer in each seed has -10 % however far apart the seeds are. `figure` needs matplotlib. `starts`: what the example `fine_tuning` of
+a split that is a tenth closer in each seed has -10 % however far apart the seeds are. `shares` draws distances against shares, and `places` the gains
+with their intervals; both need matplotlib. `starts`: what the example `fine_tuning` of
 crates/effgan-run wrote: `fd_small` along the fine-tuning from each start, and the medians over the members.
 """
 
@@ -132,17 +134,30 @@ def one_seed(args):
     row(["against local-ensemble, all places", "", "", *("" if split == LOCAL else over_places(split) for split in splits)])
 
 
+CANDIDATES = [Split("effgan", 20, 2), Split("cyclic-effgan", 20, 2), Split("cyclic-effgan", 50, 2)]
+FEDGAN, MOSTLY_SHARED = Split("fedgan", 100, 5), Split("effgan", 80, 4)
+COMPARED = [*((candidate, LOCAL) for candidate in CANDIDATES), (CANDIDATES[1], FEDGAN), (CANDIDATES[1], MOSTLY_SHARED)]
+
+
 def gains(args):
     scores, _ = read(args.sweeps, ["seeds"])
-    pairs = [(one, other) for one in CANDIDATES for other in OTHERS]
-    row(["data set", "skew", "images", *(f"{one} against {other}" for one, other in pairs)])
-    row(["---"] * (len(pairs) + 3))
+    row(["data set", "skew", "images", *(f"{one} against {other}" for one, other in COMPARED)])
+    row(["---"] * (len(COMPARED) + 3))
     for place, splits in scores.items():
-        row([*place, *(paired(splits, *pair) for pair in pairs)])
+        row([*place, *(paired(splits, *pair) or "" for pair in COMPARED)])
+    for images in sorted({place.images for place in scores}):
+        places = [splits for place, splits in scores.items() if place.images == images]
+        row(["all", "all", images, *(in_short([paired(splits, *pair) for splits in places]) for pair in COMPARED)])
 
 
-CANDIDATES = [Split("effgan", 20, 2), Split("cyclic-effgan", 20, 2), Split("cyclic-effgan", 50, 2)]
-OTHERS = [LOCAL, Split("fedgan", 100, 5), Split("effgan", 80, 4)]
+def in_short(of_places):
+    """The mean over the places, and in how many of them the difference is not the luck of the seeds."""
+    found = [of for of in of_places if of]
+    if not found:
+        return ""
+    mean = 100 * math.expm1(statistics.mean(math.log1p(of.mean / 100) for of in found))
+    closer, farther = sum(of.high < 0 for of in found), sum(of.low > 0 for of in found)
+    return f"{mean:+.0f} %: closer in {closer} of {len(found)} places, farther in {farther}"
 
 
 # Each split has its colour and its place in the figure.
@@ -151,15 +166,47 @@ FAMILIES = {"effgan": ("tab:blue", "o"), "cyclic-effgan": ("tab:orange", "s"), "
 COUNTS = {("effgan", 50): 1, ("effgan", 80): 4, ("fedgan", 100): 5}
 
 
-def figure(args):
-    """A panel per data set and skew, a line per algorithm and number of images: distance against share, relative to `local-ensemble`."""
+def plotting():
+    """`pyplot`, which writes the same file from the same numbers."""
     import matplotlib
 
     matplotlib.use("svg")
-    # The same file from the same numbers.
     matplotlib.rcParams.update({"svg.hashsalt": "effgan", "svg.fonttype": "none", "font.size": 8})
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def save(panels, out):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    panels.savefig(out, metadata={"Date": None})
+
+
+def places_figure(args):
+    """A row per place, a panel per opponent: how much closer each candidate is, with its interval."""
+    pyplot, (scores, _) = plotting(), read(args.sweeps, ["seeds"])
+    places = list(scores)
+    opponents = [LOCAL, FEDGAN]
+    panels, axes = pyplot.subplots(1, len(opponents), figsize=(9, 1 + 0.24 * len(places)), sharey=True)
+    for axis, opponent in zip(axes, opponents):
+        axis.axvline(0, color="black", linewidth=0.5)
+        for lane, (candidate, colour) in enumerate(zip(CANDIDATES, ["tab:blue", "tab:orange", "tab:red"])):
+            found = [(row, paired(scores[place], candidate, opponent)) for row, place in enumerate(places)]
+            for row, of in ((row, of) for row, of in found if of):
+                height = -row + 0.2 * (1 - lane)
+                axis.plot([of.low, of.high], [height, height], color=colour, linewidth=1)
+                axis.plot([of.mean], [height], color=colour, marker="o", markersize=3)
+            axis.plot([], [], color=colour, marker="o", markersize=3, label=str(candidate))
+        axis.set_xlabel(f"fd_small against {opponent}, %")
+    axes[0].set_yticks([-row for row in range(len(places))], [f"{p.dataset}, {p.skew}, {p.images}" for p in places])
+    panels.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(CANDIDATES), frameon=False)
+    panels.tight_layout(rect=(0, 0.04, 1, 1))
+    save(panels, args.out)
+
+
+def shares_figure(args):
+    """A panel per data set and skew, a line per algorithm and number of images: distance against share, relative to `local-ensemble`."""
+    pyplot = plotting()
     scores, _ = read(args.sweeps, ["share", "cyclic"])
     datasets, images = sorted({place.dataset for place in scores}), sorted({place.images for place in scores})
     panels, axes = pyplot.subplots(len(datasets), len(SKEWS), figsize=(11, 5.5), sharex=True, sharey=True, squeeze=False)
@@ -182,8 +229,7 @@ def figure(args):
     lines += [pyplot.Line2D([], [], color="black", linewidth=0.6 + 0.6 * i, label=f"{n} images per client") for i, n in enumerate(images)]
     panels.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False)
     panels.tight_layout(rect=(0, 0.06, 1, 1))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    panels.savefig(args.out, metadata={"Date": None})
+    save(panels, args.out)
 
 
 def relative(splits, algorithm):
@@ -211,16 +257,17 @@ def starts(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["one-seed", "gains", "figure", "starts"])
+    what = {"one-seed": one_seed, "gains": gains, "shares": shares_figure, "places": places_figure, "starts": starts}
+    parser.add_argument("what", choices=what)
     parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="the folder of the sweeps")
-    parser.add_argument("--out", type=Path, help="for figure: the SVG file")
+    parser.add_argument("--out", type=Path, help="for shares and places: the SVG file")
     parser.add_argument("--csv", type=Path, help="for starts: the example's file")
     args = parser.parse_args()
-    if args.table == "figure" and args.out is None:
-        parser.error("figure needs --out FILE.svg")
-    if args.table == "starts" and args.csv is None:
+    if args.what in ("shares", "places") and args.out is None:
+        parser.error(f"{args.what} needs --out FILE.svg")
+    if args.what == "starts" and args.csv is None:
         parser.error("starts needs --csv FILE")
-    {"one-seed": one_seed, "gains": gains, "figure": figure, "starts": starts}[args.table](args)
+    what[args.what](args)
 
 
 if __name__ == "__main__":

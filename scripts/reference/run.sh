@@ -19,6 +19,7 @@ for script in \
     crates/effgan-data/tests/fixtures/dicom.py \
     crates/effgan-metrics/tests/fixtures/frechet.py \
     crates/effgan-metrics/tests/fixtures/agreement.py \
+    crates/effgan-metrics/tests/fixtures/membership.py \
     crates/effgan-metrics/tests/fixtures/sliced_wasserstein.py \
     crates/effgan-metrics/tests/fixtures/inception.py \
     crates/effgan-metrics/tests/fixtures/inception_sets.py \

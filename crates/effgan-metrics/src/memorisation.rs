@@ -10,9 +10,7 @@ use crate::bounds::{Bounded, Points};
 use crate::centred::Frame;
 use crate::error::{MetricError, Result};
 use crate::neighbours::nearest;
-
-/// The 97.5 % point of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+use crate::roc::area_under_curve;
 
 /// How near samples are to the training images, compared with held-out real images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,32 +83,6 @@ fn median(ascending: &[f64]) -> f64 {
     f64::midpoint(ascending[(n - 1) / 2], ascending[n / 2])
 }
 
-/// P(x < y) + P(x = y) / 2 for ascending `xs` and `ys`, and half the width of its 95 % interval.
-fn area_under_curve(xs: &[f64], ys: &[f64]) -> (f64, f64) {
-    // DeLong's placements: the share of ys above each x, and of xs below each y.
-    let of_xs: Vec<f64> = xs.iter().map(|&x| 1.0 - share_below(ys, x)).collect();
-    let of_ys: Vec<f64> = ys.iter().map(|&y| share_below(xs, y)).collect();
-    let variance = variance(&of_xs) / xs.len() as f64 + variance(&of_ys) / ys.len() as f64;
-    (mean(&of_xs), Z * variance.sqrt())
-}
-
-/// Share of the `ascending` values below `value`, with equal ones counted as half.
-fn share_below(ascending: &[f64], value: f64) -> f64 {
-    let below = ascending.partition_point(|&other| other < value);
-    let up_to = ascending.partition_point(|&other| other <= value);
-    (below + up_to) as f64 / (2 * ascending.len()) as f64
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Sample variance, divided by n − 1.
-fn variance(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +99,7 @@ mod tests {
         let by_samples =
             [1.0, 5.0 / 6.0, 1.0, 0.0].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 3.0;
         let by_held_out = [0.75, 0.625, 0.75].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 2.0;
-        let half_width = Z * (by_samples / 4.0 + by_held_out / 3.0).sqrt();
+        let half_width = 1.959_963_984_540_054 * (by_samples / 4.0 + by_held_out / 3.0).sqrt();
         assert!((scores.auc_low - (17.0 / 24.0 - half_width)).abs() < 1e-15, "{scores:?}");
         assert_eq!(scores.auc_high, 1.0);
     }

@@ -33,6 +33,26 @@ pub(crate) fn nearest(points: &Bounded<'_>, others: &Bounded<'_>, jobs: usize) -
     parallel_map(of_points.len(), jobs, of_block).concat()
 }
 
+/// How many of `others` are within the given squared distance of each of `points`, those at it included.
+pub(crate) fn count_within(points: &Bounded<'_>, others: &Bounded<'_>, squared_radius: f64, jobs: usize) -> Vec<u32> {
+    let of_points = blocks(points.len());
+    // A pair at the distance itself is below the next one.
+    let (radius, reach) = (squared_radius.next_up(), (squared_radius as f32).next_up());
+    let of_block = |row: usize| {
+        let mut counts = vec![0; of_points[row].len()];
+        for column in 0..blocks(others.len()).len() {
+            let tile = points.tile(row, others, column);
+            let mut row_reach = vec![reach; tile.rows.len()];
+            tile.for_pairs_in_reach(&mut row_reach, &mut out_of_reach(&tile.columns), |pair, _, _| {
+                let distance = || points.squared_distance(pair.row, others, pair.column);
+                counts[pair.row - tile.rows.start] += u32::from(pair.is_within(radius, distance));
+            });
+        }
+        counts
+    };
+    parallel_map(of_points.len(), jobs, of_block).concat()
+}
+
 /// Squared distance of each of `points` from its `k`-th nearest other one, k ≥ 1; there are more than k points.
 pub(crate) fn kth_nearest(points: &Bounded<'_>, k: usize, jobs: usize) -> Vec<f64> {
     let of_points = blocks(points.len());
