@@ -8,7 +8,6 @@
 //! generator: an image that is near to samples of any generator is merely an ordinary one. If the other generator is the one that the training
 //! began with, the rest is what this training added.
 
-use effgan_nn::parallel_map;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{Bounded, Points};

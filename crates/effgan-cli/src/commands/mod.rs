@@ -1,5 +1,6 @@
 //! The command line. `a/b.rs` is the command `effgan a b`.
 
+mod audit;
 mod bench;
 mod completions;
 mod data;
@@ -52,6 +53,7 @@ enum Verb {
     Resume(resume::Resume),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Audit(audit::Audit),
     #[command(subcommand)]
     Ensemble(ensemble::Ensemble),
     Partition(partition::Partition),
@@ -99,6 +101,7 @@ impl Cli {
             Verb::Resume(resume) => resume.run(),
             Verb::Sample(sample) => sample.run(),
             Verb::Evaluate(evaluate) => evaluate.run(),
+            Verb::Audit(audit) => audit.run(),
             Verb::Ensemble(ensemble) => ensemble.run(),
             Verb::Partition(partition) => partition.run(),
             Verb::Sweep(sweep) => sweep.run(),

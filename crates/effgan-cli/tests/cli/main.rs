@@ -1,5 +1,6 @@
 //! The program as a user sees it.
 
+mod audit;
 mod bench;
 mod command_line;
 mod privacy;

@@ -5,6 +5,7 @@
 //! [`add_late_member`] continue the run of an existing folder, and [`evaluate`] scores it in depth.
 
 mod adopt_rounds;
+mod audit;
 mod evaluate;
 mod execution;
 mod federated_run;
@@ -27,6 +28,7 @@ use effgan_nn::{Device, Model, Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::adopt_rounds::adopt_rounds;
+pub use self::audit::audit;
 pub use self::evaluate::evaluate;
 pub use self::execution::Execution;
 pub use self::federated_run::federate;

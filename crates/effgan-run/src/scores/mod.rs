@@ -4,6 +4,7 @@
 //! cheap enough for every round. The evaluator adds the rest, which would take longer: nearest neighbours among 10,000 images, and training
 //! a classifier.
 
+mod audit;
 mod cache;
 mod evaluation;
 mod evaluation_text;
@@ -18,6 +19,7 @@ mod scored_images;
 mod scorer;
 mod share;
 
+pub use self::audit::{Attacked, Audit, Auditor, MemberAudit, Space};
 pub use self::evaluation::{Evaluation, MemberMemorisation};
 pub use self::evaluator::{Evaluator, RealImages};
 pub use self::feature_net::FeatureNet;
