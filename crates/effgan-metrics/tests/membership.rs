@@ -1,4 +1,4 @@
-//! Membership inference is that of its definitions, as scikit-learn and SciPy compute them: `fixtures/membership.py`.
+//! Membership inference is that of its definitions, as `scikit-learn` and `SciPy` compute them: `fixtures/membership.py`.
 
 use std::collections::BTreeMap;
 
