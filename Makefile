@@ -1,7 +1,7 @@
 # The commands for developers and CI. `make test` needs Rust, a C toolchain and Python 3. It downloads only crates and the packages of
 # bindings/python/requirements-dev.txt.
 
-.PHONY: test gpu-test python wheel lint slow demo-federation reference torture fuzz audit paper paper-seeds
+.PHONY: test gpu-test python wheel lint slow demo-federation reference torture fuzz audit paper paper-whole
 
 test:
 	cargo test --locked --release --workspace
@@ -47,19 +47,18 @@ demo-federation:
 	PYTHON_TESTS=none bindings/python/make.sh
 	.venv/bin/python scripts/demo_federation.py
 
-# The paper's experiment, and how much of the work to share: docs/results. 530 runs, of which the longer third take 80 s of one core each; run
-# again, it resumes. DATA as above.
+# How much of the work to share, coarse: one seed of the splits that matter in all places of docs/results, 192 runs. DATA as above; run again, it resumes.
 paper:
 	cargo build --locked --release
-	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in cyclic share epochs; do \
-	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done
-	python3 scripts/share_map.py one-seed
+	EFFGAN_DATA=$(abspath $(DATA)) target/release/effgan sweep configs/paper/seeds.sweep.toml --seeds 11
+	python3 scripts/share_map.py gains
 
-# Five more seeds of the splits that matter, other totals of work, and moving averages: 1,036 runs more.
-paper-seeds: paper
-	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in seeds total ema; do \
+# All of docs/results: five seeds, every share, the paper's numbers of local epochs, other totals of work and moving averages.
+paper-whole: paper
+	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in seeds cyclic share epochs total ema; do \
 	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done
 	python3 scripts/share_map.py gains
+	python3 scripts/share_map.py one-seed
 
 # Computes every reference number of the tests again from the Python packages that gave them. Takes minutes, 6 GB of memory and 6 GB of disk.
 reference:

@@ -88,29 +88,31 @@ def read(sweeps, names):
 
 
 class Gain(NamedTuple):
-    """How much lower a distance is, in per cent, with the ends of its interval; negative numbers are lower."""
+    """How much lower a distance is, in per cent, with the ends of its interval; negative numbers are lower. One seed has no interval."""
 
     mean: float
     low: float
     high: float
 
     def __str__(self):
+        if math.isnan(self.low):
+            return f"{self.mean:+.0f} %"
         bold = "**" if self.high < 0 or self.low > 0 else ""
         return f"{bold}{self.mean:+.0f} %{bold} ({self.low:+.0f} to {self.high:+.0f})"
 
 
 def gain(pairs):
-    """Of pairs (distance, distance of the other), two at least; of fewer there is no interval."""
-    if len(pairs) < 2:
+    """Of pairs (distance, distance of the other)."""
+    if not pairs:
         return None
     logs = [math.log(distance / other) for distance, other in pairs]
     mean, n = statistics.mean(logs), len(logs)
-    half = student_t(n - 1) * statistics.stdev(logs) / math.sqrt(n)
+    half = student_t(n - 1) * statistics.stdev(logs) / math.sqrt(n) if n > 1 else math.nan
     return Gain(*(100 * math.expm1(value) for value in (mean, mean - half, mean + half)))
 
 
 def paired(splits, one, other):
-    """The gain of `one` over `other` over the seeds that both have; `None` where these are fewer than two."""
+    """The gain of `one` over `other` over the seeds that both have; `None` where there are none."""
     seeds = splits.get(one, {}).keys() & splits.get(other, {}).keys()
     return gain([(splits[one][seed], splits[other][seed]) for seed in sorted(seeds)])
 
@@ -156,6 +158,8 @@ def in_short(of_places):
     if not found:
         return ""
     mean = 100 * math.expm1(statistics.mean(math.log1p(of.mean / 100) for of in found))
+    if any(math.isnan(of.low) for of in found):
+        return f"{mean:+.0f} %: closer in {sum(of.mean < 0 for of in found)} of {len(found)} places"
     closer, farther = sum(of.high < 0 for of in found), sum(of.low > 0 for of in found)
     return f"{mean:+.0f} %: closer in {closer} of {len(found)} places, farther in {farther}"
 

@@ -28,6 +28,9 @@ pub(super) struct Sweep {
     /// Override a value of the config in all cells; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
+    /// Seeds in place of those of the file: fewer at first, and the others later into the same folder
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    seeds: Vec<i64>,
     /// The folder for the cells, the table and the figures [default: sweeps/NAME, with the sweep's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -46,7 +49,7 @@ impl Sweep {
     pub(super) fn run(self) -> Result<()> {
         let mut settings = self.settings;
         settings.extend(self.device.map(device_setting));
-        let swept = sweep::Sweep::load(&self.file, &settings)?;
+        let swept = sweep::Sweep::load(&self.file, &settings, &self.seeds)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map(usize::from);
         let (bar, tell) = (ReadingBar::default(), |line: &str| if self.json { advise(line) } else { say(line) });

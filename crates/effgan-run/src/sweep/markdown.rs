@@ -162,7 +162,7 @@ mod tests {
         let file = folder.path().join("sizes.sweep.toml");
         let text = "name = \"sizes\"\nconfig = \"quickstart.toml\"\nseeds = [1]\n[[grids]]\n[[grids.axes]]\n\"dataset.size\" = [16, 32]\n";
         fs::write(&file, text).unwrap();
-        let sweep = Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        let sweep = Sweep::load(&file, &[], &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
         let row = |(cell, score): (usize, Value)| Row {
             cell,
             of: Scored::Ensemble,

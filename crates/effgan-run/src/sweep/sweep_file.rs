@@ -81,22 +81,26 @@ struct Grid {
 type Point = Vec<(String, Value)>;
 
 impl Sweep {
-    /// Reads and checks the file at `path`; `settings` apply to all cells.
+    /// Reads and checks the file at `path`; `settings` apply to all cells, and `seeds`, where there are any, take the place of all of the file's.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the file and the cell.
-    pub fn load(path: &Path, settings: &[String]) -> Result<Self> {
+    pub fn load(path: &Path, settings: &[String], seeds: &[i64]) -> Result<Self> {
         let named = |failure: Failure| failure.context(path.display().to_string());
         let text = read(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
         let table = table_of(&text).map_err(named)?;
         let file: File = typed("", &Value::Table(table)).map_err(|mistake| named(usage(mistake.line)))?;
         let base = path.parent().unwrap_or(Path::new("")).join(&file.config);
-        Self::of(path, file, &base, settings).map_err(named)
+        Self::of(path, file, &base, settings, seeds).map_err(named)
     }
 
-    fn of(path: &Path, file: File, base: &Path, settings: &[String]) -> Result<Self> {
+    fn of(path: &Path, mut file: File, base: &Path, settings: &[String], seeds: &[i64]) -> Result<Self> {
         check_name(&file.name)?;
-        let grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
+        let mut grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
+        if !seeds.is_empty() {
+            file.seeds = seeds.to_vec();
+            grids.iter_mut().for_each(|grid| grid.seeds = None);
+        }
         let evaluate = file.evaluate.map(num_evaluated).transpose()?;
         let mut cells = Vec::new();
         if grids.is_empty() {
@@ -224,7 +228,7 @@ fn usage(line: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::files_of_the_repository;
+    use crate::config::tests::{QUICKSTART, files_of_the_repository};
 
     #[test]
     fn a_wrong_value_is_refused_when_the_file_is_read() {
@@ -244,7 +248,7 @@ mod tests {
 
     fn error_of(path: &Path, lines: &str) -> String {
         std::fs::write(path, format!("name = \"a\"\nconfig = \"b.toml\"\n{lines}")).unwrap();
-        Sweep::load(path, &[]).err().unwrap().line()
+        Sweep::load(path, &[], &[]).err().unwrap().line()
     }
 
     #[test]
@@ -279,13 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn seeds_of_the_command_line_take_the_place_of_all_of_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep.toml");
+        let base = folder.path().join("base.toml");
+        std::fs::write(&base, QUICKSTART).unwrap();
+        let text = "name = \"a\"\nconfig = \"base.toml\"\nseeds = [1, 2]\n[[grids]]\nlabel = \"own\"\nseeds = [3]\n[[grids]]\n";
+        std::fs::write(&path, text).unwrap();
+        let seeds = |seeds: &[i64]| -> Vec<u64> {
+            Sweep::load(&path, &[], seeds).unwrap().cells.iter().map(|cell| cell.config.seed).collect()
+        };
+        assert_eq!((seeds(&[]), seeds(&[7, 8])), (vec![3, 1, 2], vec![7, 8, 7, 8]));
+    }
+
+    #[test]
     fn every_sweep_of_the_repository_is_valid() {
         let files = files_of_the_repository();
         let sweeps: Vec<&PathBuf> =
             files.iter().filter(|file| file.to_string_lossy().ends_with(".sweep.toml")).collect();
         assert!(!sweeps.is_empty());
         for file in sweeps {
-            let sweep = Sweep::load(file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+            let sweep = Sweep::load(file, &[], &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
             assert!(sweep.cells.len() > 1, "{}", file.display());
         }
     }

@@ -177,7 +177,7 @@ mod tests {
         let dataset = r#"dataset = { name = "folder", dir = "missing", size = 28, channels = 1 }"#;
         let grid = format!("[[grids]]\nset = {{ {dataset} }}\n");
         std::fs::write(&file, format!("name = \"a\"\nconfig = \"config.toml\"\nseeds = [1, 2]\n{grid}")).unwrap();
-        let sweep = Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        let sweep = Sweep::load(&file, &[], &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
         let lines = Mutex::new(Vec::new());
         let on_line = |line: &str| {
             assert!(!line.starts_with(&sweep.cells[0].name), "a bug in the first cell");
