@@ -51,9 +51,10 @@ pub struct Membership {
     pub auc_high: f64,
     /// Share of the held-out images that may be mistaken for training images at `tpr`: 0.01 with 1,000 of them or more, else 0.1.
     pub fpr: f64,
-    /// Share of the training images that are then recognised, 0..1; `fpr` is guessing.
+    /// Share of the training images that are then recognised, 0..1. Guessing recognises `fpr` and a little more, (k + 1) / (n + 1) on average
+    /// where k of n held-out images may be mistaken, since the threshold is one of theirs.
     pub tpr: f64,
-    /// Lower end of the 95 % interval of `tpr` (Clopper, Pearson), given the threshold.
+    /// Lower end of the 95 % interval of `tpr` (Clopper, Pearson) for this threshold; that the threshold is drawn, too, it leaves out.
     pub tpr_low: f64,
     /// Upper end of the interval.
     pub tpr_high: f64,
@@ -95,7 +96,7 @@ pub fn membership(
     let (groups, samples, reference) = (groups.map(bounded), bounded(samples), reference.map(bounded));
     let distances = |from: &Bounded<'_>| groups.each_ref().map(|images| nearest(images, from, jobs));
     let of_samples = distances(&samples);
-    let squared_radius = median(of_samples.concat());
+    let squared_radius = squared_median(of_samples.concat());
     let shares = |from: &Bounded<'_>| {
         groups.each_ref().map(|images| share_within(count_within(images, from, squared_radius, jobs), from.len()))
     };
@@ -148,9 +149,9 @@ fn differences(scores: &[Vec<f64>; 2], of_reference: &[Vec<f64>; 2]) -> [Vec<f64
     [0, 1].map(|group| scores[group].iter().zip(&of_reference[group]).map(|(score, other)| score - other).collect())
 }
 
-/// The middle value, or the mean of both.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    f64::midpoint(values[(n - 1) / 2], values[n / 2])
+/// The square of the median of distances that are given squared.
+fn squared_median(mut squared: Vec<f64>) -> f64 {
+    squared.sort_by(f64::total_cmp);
+    let n = squared.len();
+    if n % 2 == 1 { squared[n / 2] } else { f64::midpoint(squared[n / 2 - 1].sqrt(), squared[n / 2].sqrt()).powi(2) }
 }

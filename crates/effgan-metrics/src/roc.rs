@@ -31,7 +31,8 @@ pub(crate) fn clopper_pearson(hits: usize, n: usize) -> (f64, f64) {
         }))
         .collect();
     let at_least = |from: usize, p: f64| -> f64 {
-        let of = |k: usize| logs[n] - logs[k] - logs[n - k] + k as f64 * p.ln() + (n - k) as f64 * (1.0 - p).ln();
+        let (hit, miss) = (p.ln(), (1.0 - p).ln());
+        let of = |k: usize| logs[n] - logs[k] - logs[n - k] + k as f64 * hit + (n - k) as f64 * miss;
         (from..=n).map(|k| of(k).exp()).sum()
     };
     // Where the probability of so many hits or more is 2.5 %, and where that of so many or fewer is.

@@ -15,8 +15,8 @@ use crate::terminal::{bar, shown_on};
 
 /// Tell whether the images that each member was trained on can be told from images that it never saw
 ///
-/// Each member of a simulated run is attacked by its samples alone (membership inference), on features and on pixels, among the training images
-/// and the held-out images of its client.
+/// Each member of a simulated run is attacked by its samples (membership inference), on features and on pixels, among the training images and
+/// the held-out images of its client.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan audit runs/quickstart
@@ -25,7 +25,7 @@ pub(super) struct Audit {
     /// A run folder
     run: PathBuf,
     /// Samples of each member
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     num: u32,
     /// Threads; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]

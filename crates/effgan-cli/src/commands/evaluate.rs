@@ -157,7 +157,8 @@ impl Evaluate {
             (Some(reference), _) => RealSet::named(reference, self.dir.clone(), &reading),
             (None, Some(run)) => {
                 let dataset = run.dataset.clone();
-                RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }, &reading)
+                let dataset = DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset };
+                RealSet::of_config(&dataset, run.federation.classes.as_deref(), &reading)
             }
             (None, None) => {
                 let line = format!("{} records no data set; pass --reference DATASET or PATH", self.images.display());
@@ -168,7 +169,8 @@ impl Evaluate {
 
     fn shares<'a>(&self, real: &'a RealSet, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
         let Some(dataset) = real.dataset() else { return Ok(Vec::new()) };
-        let partition = run.filter(|_| self.reference.is_none()).map(scores::read_partition).transpose()?;
+        let partition =
+            run.filter(|_| self.reference.is_none()).map(|run| scores::read_partition(run, dataset)).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
                 Share::of_run(dataset, &partition, model, self.seed)

@@ -76,9 +76,9 @@ pub fn evaluate(
     let config = run.map(|run| Config::load(&run.join("config.toml"), &[])).transpose()?;
     let (real, of_run) = match (reference, &config) {
         (Some(reference), _) => (real_set(reference)?, None),
-        (None, Some(Config { dataset, evaluation, .. })) => {
+        (None, Some(Config { dataset, evaluation, federation, .. })) => {
             let reading = Reading::quiet().with_cache_of_user();
-            (RealSet::of_config(dataset, &reading)?, evaluation.features.as_ref())
+            (RealSet::of_config(dataset, federation.classes.as_deref(), &reading)?, evaluation.features.as_ref())
         }
         (None, None) if images.shape(0)[0] == 1 => (real_set(Against::Named("mnist-mini".into()))?, None),
         (None, None) => {
@@ -111,7 +111,7 @@ fn real_set(reference: Against) -> Result<RealSet> {
         Against::Named(Value::String(name)) => RealSet::named(&name, None, &reading),
         Against::Named(tables) => {
             let config = DatasetConfig::deserialize(tables);
-            RealSet::of_config(&config.map_err(|error| Failure::usage(anyhow!("reference: {error}")))?, &reading)
+            RealSet::of_config(&config.map_err(|error| Failure::usage(anyhow!("reference: {error}")))?, None, &reading)
         }
         Against::Path(path) => RealSet::at(&path),
         Against::Images(pixels, [_, shape @ ..]) => RealSet::in_memory(pixels, shape),

@@ -1,15 +1,14 @@
-//! Auditing the members of a finished run. Its folder says who trained on which images, and with what the fine-tuning began.
+//! Auditing the members of a finished run. Its folder says who trained on which images.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_fl::Ensemble;
-use effgan_nn::gan::{GENERATOR, GanModel};
+use effgan_fl::ensemble::Selection;
 
 use super::Execution;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::protocol::networks;
 use crate::scores::{Audit, Auditor, FeatureNet, Images, Share, Training, read_partition};
 
 /// Seed of the samples, whatever the run's seed: all runs are audited alike.
@@ -36,15 +35,14 @@ pub fn audit(folder: &Path, samples: usize, execution: Execution, progress: &dyn
     let dataset = config.load_dataset()?;
     let how = Training { device, jobs, progress: &|_, _, _| {}, stop };
     let network = FeatureNet::required_for(&dataset, config.evaluation.features.as_ref(), how)?;
-    let shares = Share::of_run(&dataset, &read_partition(folder)?, &model, SEED);
-    let join = folder.join("join");
-    let began_with = join.exists().then(|| networks(&join).map(|params| params.under(GENERATOR))).transpose()?;
-    let gan = GanModel::new(model.manifest().network.clone());
+    let shares = Share::of_run(&dataset, &read_partition(folder, &dataset)?, &model, SEED);
+    // Without a round of averaging there is no generator that all members began with.
+    let has_begun_alike = folder.join("join").exists();
     let auditor = Auditor {
         name: folder.display().to_string(),
         // The first is that of all clients together, of whom no member was trained on all images.
         shares: shares.into_iter().skip(1).collect(),
-        reference: began_with.map(|generator| Images::Generator(Box::new(gan), generator, SEED)),
+        reference: has_begun_alike.then_some(Images::Model(&model, Selection::Global, SEED)),
         network: &network,
         samples,
         device,
@@ -52,5 +50,10 @@ pub fn audit(folder: &Path, samples: usize, execution: Execution, progress: &dyn
         stop,
         progress,
     };
-    auditor.audit()
+    let mut audit = auditor.audit()?;
+    if dataset.train.persons().is_some() {
+        let note = "images of one person are alike, and the intervals take each for another: they are too narrow";
+        audit.notes.push(note.into());
+    }
+    Ok(audit)
 }

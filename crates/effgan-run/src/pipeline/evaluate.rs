@@ -33,7 +33,7 @@ pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluat
         memorisation_network: &network,
         n: Some(n),
         in_depth: true,
-        shares: Share::of_run(&dataset, &read_partition(folder)?, &model, SEED),
+        shares: Share::of_run(&dataset, &read_partition(folder, &dataset)?, &model, SEED),
         device,
         jobs,
         stop,

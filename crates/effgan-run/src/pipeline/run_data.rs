@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use effgan_data::control_chars::without_control;
-use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
+use effgan_data::{ClientName, Dataset, Partition, heterogeneity};
 use effgan_fl::{Algorithm, Roster};
 use effgan_metrics::spread;
 use effgan_nn::{Model, params};
@@ -13,6 +13,7 @@ use crate::failure::Result;
 use crate::privacy::{self, Counts, PrivacyStatement};
 use crate::progress::Progress;
 use crate::protocol::{Introduction, class_labels, privacy_statement};
+use crate::record::data_hash::data_hash;
 use crate::record::run_dir::RunDir;
 use crate::record::run_info::{DatasetInfo, PartitionInfo};
 use crate::scores::{Scorer, Training};
@@ -148,22 +149,13 @@ impl RunData {
 
     /// SHA-256, in hex, over all images and the partition, or over what the sites say of themselves.
     pub(super) fn hash(&self) -> String {
-        let text = match self {
-            Self::Simulated(dataset, partition) => {
-                let of_set = |images: &ImageSet| {
-                    let shape = format!(" {:?}", images.shape());
-                    let persons =
-                        images.persons().map(|persons| format!(" {}", params::sha256(persons.join("/").as_bytes())));
-                    [images.pixels(), images.labels()].map(params::sha256).join(" ")
-                        + &shape
-                        + &persons.unwrap_or_default()
-                };
-                let partition = serde_json::to_string(partition).expect("a partition is plain data");
-                [of_set(&dataset.train), of_set(&dataset.test), partition].join("\n")
+        match self {
+            Self::Simulated(dataset, partition) => data_hash(dataset, partition),
+            Self::AtSites(sites) => {
+                let text = serde_json::to_string(sites).expect("an introduction is plain data");
+                params::sha256(text.as_bytes())
             }
-            Self::AtSites(sites) => serde_json::to_string(sites).expect("an introduction is plain data"),
-        };
-        params::sha256(text.as_bytes())
+        }
     }
 
     /// The spread of the images that `client` trains on, or all clients; `None` where they are not known or all equal.
@@ -186,9 +178,9 @@ impl RunData {
     pub(super) fn infos(&self, config: &Config) -> (DatasetInfo, PartitionInfo) {
         let ((image_shape, num_classes), roster) =
             (self.image_shape_and_classes(), self.roster(config.federation.max_examples));
-        let (num_dealt, num_test) = match self {
-            Self::Simulated(dataset, _) => (dataset.num_assigned(), Some(dataset.test.len())),
-            Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None),
+        let (num_dealt, num_test, sha256) = match self {
+            Self::Simulated(dataset, _) => (dataset.num_assigned(), Some(dataset.test.len()), Some(self.hash())),
+            Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None, None),
         };
         let name = config.dataset.name.to_string();
         let clients = roster.names().iter().map(ToString::to_string).collect();
@@ -200,7 +192,7 @@ impl RunData {
         let class_counts = self.class_counts();
         let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
         (
-            DatasetInfo { name, image_shape, num_classes, class_names, num_dealt, num_test },
+            DatasetInfo { name, image_shape, num_classes, class_names, num_dealt, num_test, sha256 },
             PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
         )
     }

@@ -5,6 +5,7 @@
 
 mod append;
 pub mod csv_file;
+pub(crate) mod data_hash;
 pub mod events;
 pub(crate) mod grid_name;
 pub mod loss_key;

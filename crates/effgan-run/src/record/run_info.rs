@@ -107,6 +107,9 @@ pub struct DatasetInfo {
     /// Images of the test split; absent in a federation, whose server has no images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_test: Option<usize>,
+    /// SHA-256, as hex, over the images and which client has which; absent in a federation, and in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl DatasetInfo {

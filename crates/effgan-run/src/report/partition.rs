@@ -142,7 +142,15 @@ mod tests {
     fn dataset(class_names: &[&str]) -> DatasetInfo {
         let class_names: Vec<String> = class_names.iter().map(ToString::to_string).collect();
         let (name, image_shape) = ("folder".into(), [1, 2, 2]);
-        DatasetInfo { name, image_shape, num_classes: class_names.len(), class_names, num_dealt: 4, num_test: None }
+        DatasetInfo {
+            name,
+            image_shape,
+            num_classes: class_names.len(),
+            class_names,
+            num_dealt: 4,
+            num_test: None,
+            sha256: None,
+        }
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn info(status: Status) -> RunInfo {
             num_classes: 2,
             class_names: vec!["<i>cat</i>".into(), "dog".into()],
             num_dealt: 500,
+            sha256: None,
             num_test: Some(100),
         },
         partition,

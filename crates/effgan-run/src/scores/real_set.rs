@@ -40,16 +40,16 @@ impl RealSet {
                 let line = format!("reference: {}, or an existing path; {reference} does not exist", unknown.line());
                 Err(Failure::usage(anyhow!(line)))
             }
-            Ok(config) => Self::of_config(&config, reading),
+            Ok(config) => Self::of_config(&config, None, reading),
         }
     }
 
-    /// A data set, which is read as `reading` says.
+    /// A data set, which is read as `reading` says, with labels in the order of `classes` where these are given.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of_config(config: &DatasetConfig, reading: &Reading<'_>) -> Result<Self> {
-        Ok(Self::Dataset(Box::new(config.read(None, reading)?)))
+    pub fn of_config(config: &DatasetConfig, classes: Option<&[String]>, reading: &Reading<'_>) -> Result<Self> {
+        Ok(Self::Dataset(Box::new(config.read(classes, reading)?)))
     }
 
     /// The images in a folder or an array file.

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{ImageFiles, ImageList};
 use effgan_fl::ensemble::Selection;
-use effgan_fl::sample::{Draw, sample};
+use effgan_fl::sample::Draw;
 use effgan_fl::{Ensemble, FlError};
-use effgan_nn::gan::GanModel;
-use effgan_nn::{Device, Params};
+use effgan_nn::Device;
 
 use crate::failure::{Failure, Result};
 
@@ -22,8 +21,6 @@ const MAX_PIECE: usize = 1 << 28;
 pub enum Images<'a> {
     /// Samples of the selected generators of a model with this seed; there is no limit to their number.
     Model(&'a Ensemble, Selection, u64),
-    /// Samples of a single generator with this seed; there is no limit to their number.
-    Generator(Box<GanModel>, Params, u64),
     /// A folder of images or an array file.
     Files(&'a ImageFiles),
     /// Images in memory, u8 `[n, c, h, w]`, and their shape `[c, h, w]`.
@@ -58,7 +55,6 @@ impl<'a> Images<'a> {
     pub fn shape(&self, i: usize) -> [usize; 3] {
         match self {
             Self::Model(model, ..) => model.image_shape(),
-            Self::Generator(model, ..) => model.network.image_shape,
             Self::Files(files) => files.shape(i),
             Self::Pixels(_, shape) | Self::Subset(_, shape, _) => *shape,
         }
@@ -86,7 +82,7 @@ impl<'a> Images<'a> {
     /// The number of images; `None` for a model.
     pub fn count(&self) -> Option<usize> {
         match self {
-            Self::Model(..) | Self::Generator(..) => None,
+            Self::Model(..) => None,
             Self::Files(files) => Some(files.len()),
             Self::Pixels(pixels, shape) => Some(pixels.len() / len_of(*shape)),
             Self::Subset(_, _, indices) => Some(indices.len()),
@@ -119,14 +115,6 @@ impl<'a> Images<'a> {
                 let range = range.start as u64..range.end as u64;
                 let pixels = model.sample_while(&go_on, selection, &Draw::new(*seed, range, device, jobs))?;
                 ImageList::of_one_shape(pixels, model.image_shape())
-            }
-            Self::Generator(model, generator, seed) => {
-                let load = |_| {
-                    if stop.load(Ordering::Relaxed) { Err(FlError::Interrupted) } else { Ok(generator.clone()) }
-                };
-                let draw = Draw::new(*seed, range.start as u64..range.end as u64, device, jobs);
-                let pixels = sample(&**model, &[1.0], &load, &draw)?;
-                ImageList::of_one_shape(pixels, model.network.image_shape)
             }
             Self::Files(files) => files.read(range)?,
             Self::Pixels(pixels, shape) => {

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use effgan_data::{ClientShare, Dataset, Partition};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use effgan_nn::checkpoint::read_file;
+use serde::Deserialize;
 
 use super::scored_images::Images;
 use crate::failure::{Failure, Result};
+use crate::record::data_hash::data_hash;
 use crate::record::run_dir::MAX_BYTES;
 
 /// Images that a generator was trained on, and images of the same kind that it never saw.
@@ -55,12 +57,37 @@ impl<'a> Share<'a> {
     }
 }
 
-/// Reads how the images were split in the run in `folder`: its `partition.json`.
+/// Reads how the images of `dataset` were split in the run in `folder`: its `partition.json`.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn read_partition(folder: &Path) -> Result<Partition> {
-    let path = folder.join("partition.json");
-    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MAX_BYTES)?)?) };
-    read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
+/// When the file cannot be read, or `dataset` has other images than the run: which of them trained would then be told wrongly.
+pub fn read_partition(folder: &Path, dataset: &Dataset) -> Result<Partition> {
+    let read = |name: &str| read_file(&folder.join(name), MAX_BYTES);
+    let files = || -> anyhow::Result<(Partition, Recorded)> {
+        Ok((serde_json::from_slice(&read("partition.json")?)?, serde_json::from_slice(&read("run.json")?)?))
+    };
+    let (partition, recorded) =
+        files().with_context(|| format!("reading {}", folder.display())).map_err(Failure::data)?;
+    let mut images = partition.clients.iter().flat_map(|share| share.train.iter().chain(&share.held_out));
+    let are_there = images.all(|&image| (image as usize) < dataset.num_assigned());
+    if are_there && recorded.dataset.sha256.is_none_or(|sha256| sha256 == data_hash(dataset, &partition)) {
+        return Ok(partition);
+    }
+    Err(Failure::data(anyhow!(
+        "the images of {} are not those that {} was trained on: some were added, removed, changed or moved; restore them",
+        dataset.name,
+        folder.display()
+    )))
+}
+
+/// What `run.json` says of the images.
+#[derive(Deserialize)]
+struct Recorded {
+    dataset: RecordedDataset,
+}
+
+#[derive(Deserialize)]
+struct RecordedDataset {
+    #[serde(default)]
+    sha256: Option<String>,
 }

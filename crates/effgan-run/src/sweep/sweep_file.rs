@@ -99,7 +99,9 @@ impl Sweep {
         let mut grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
         if !seeds.is_empty() {
             file.seeds = seeds.to_vec();
-            grids.iter_mut().for_each(|grid| grid.seeds = None);
+            for grid in &mut grids {
+                grid.seeds = None;
+            }
         }
         let evaluate = file.evaluate.map(num_evaluated).transpose()?;
         let mut cells = Vec::new();

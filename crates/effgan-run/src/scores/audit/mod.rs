@@ -1,13 +1,14 @@
-//! The audit of members: whether the images that each was trained on can be told from images that it never saw, by its samples alone.
+//! The audit of members: whether the images that each was trained on can be told from images that it never saw, by samples.
 //!
 //! Each member is attacked by [membership inference](effgan_metrics::membership) among its own client's training and held-out images, on features
-//! and on pixels. What the generator that all members began with tells already is subtracted, so the result says what the fine-tuning added.
+//! and on pixels: by its samples alone, and again less what samples of the generator that all members began with tell already.
 
 mod text;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use effgan_fl::FlError;
+use effgan_metrics::metric::Network;
 use effgan_metrics::{Membership, Memorisation, MetricError, low_pass, membership, memorisation};
 use effgan_nn::Device;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use crate::failure::{Failure, Result};
 
 /// Images of more values than these are compared by their low-passes.
 const MOST_PIXELS: usize = 3 * 32 * 32;
+/// With fewer training or held-out images, an interval says nothing: among 36 and 4 images that nothing tells apart, one in fifteen was above 0.5.
+const LEAST_IMAGES: usize = 20;
 
 /// What is known of all members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,12 +32,10 @@ pub struct Audit {
     pub features: String,
     /// Samples of each member.
     pub samples: usize,
-    /// Whether what the generator that the members began with tells is subtracted.
-    pub is_calibrated: bool,
     /// The members, in the order of the model.
     pub members: Vec<MemberAudit>,
-    /// Members that cannot be audited, each with the reason.
-    pub not_audited: Vec<String>,
+    /// What to know about the numbers, such as members that cannot be audited.
+    pub notes: Vec<String>,
 }
 
 /// What is known of one member.
@@ -46,8 +47,8 @@ pub struct MemberAudit {
     pub num_train: usize,
     /// Number of images of its client that it never saw.
     pub num_held_out: usize,
-    /// Whether samples are nearer to training images than held-out images are, on features.
-    pub copies: Memorisation,
+    /// Whether samples are nearer to training images than held-out images are, on features; `None` where held-out images equal training images.
+    pub copies: Option<Memorisation>,
     /// The outcome of each attack.
     pub attacks: Vec<Attacked>,
 }
@@ -94,76 +95,70 @@ pub struct Auditor<'a> {
     pub progress: &'a dyn Fn(usize, usize),
 }
 
-/// Vectors of images in both spaces, each with the number of its values per image.
-struct Vectors([(Vec<f32>, usize); 2]);
+/// Images as vectors of one kind.
+struct Vectors {
+    space: Space,
+    values: Vec<f32>,
+    dim: usize,
+}
 
 impl Auditor<'_> {
-    /// Audits all members.
+    /// Audits all members that have images enough.
     ///
     /// # Errors
     /// When images cannot be read or drawn, or a feature is not finite.
     pub fn audit(&self) -> Result<Audit> {
         let reference = self.reference.as_ref().map(|images| self.vectors(images, self.samples)).transpose()?;
-        let (mut members, mut not_audited) = (Vec::new(), Vec::new());
+        let (mut members, mut notes) = (Vec::new(), Vec::new());
         for (i, share) in self.shares.iter().enumerate() {
-            match self.member(share, reference.as_ref())? {
-                Ok(member) => members.push(member),
-                Err(why) => not_audited.push(format!("{}: {why}", share.name)),
+            let [train, held_out] =
+                [&share.train, &share.held_out].map(|images| images.count().expect("shares have a number of images"));
+            if train.min(held_out) < LEAST_IMAGES {
+                notes.push(format!(
+                    "{} is not audited: {train} of its images trained and {held_out} were held out, and {LEAST_IMAGES} of both are needed; a \
+                     larger partition.held_out holds out more",
+                    share.name
+                ));
+            } else {
+                members.push(self.member(share, [train, held_out], reference.as_deref())?);
             }
             (self.progress)(i + 1, self.shares.len());
         }
-        let (of, features) = (self.name.clone(), self.network.name());
-        Ok(Audit { of, features, samples: self.samples, is_calibrated: reference.is_some(), members, not_audited })
+        Ok(Audit { of: self.name.clone(), features: self.network.name(), samples: self.samples, members, notes })
     }
 
-    /// The audit of one member, or why there is none.
     fn member(
         &self,
         share: &Share,
-        reference: Option<&Vectors>,
-    ) -> Result<std::result::Result<MemberAudit, MetricError>> {
-        let [train, held_out] = [&share.train, &share.held_out].map(|images| {
-            let n = images.count().expect("shares have a number of images");
-            self.vectors(images, n)
-        });
-        let (train, held_out) = (train?, held_out?);
+        [num_train, num_held_out]: [usize; 2],
+        reference: Option<&[Vectors]>,
+    ) -> Result<MemberAudit> {
         let samples = share.samples.as_ref().expect("a member has samples");
+        let train = self.vectors(&share.train, num_train)?;
+        let held_out = self.vectors(&share.held_out, num_held_out)?;
         let samples = self.vectors(samples, self.samples)?;
-        let attack = |space: usize| {
-            let [(train, dim), (held_out, _), (samples, _)] = [&train, &held_out, &samples].map(|set| &set.0[space]);
-            let reference = reference.map(|set| &set.0[space].0[..]);
-            membership(train, held_out, samples, reference, *dim, self.jobs)
-        };
-        let copies = || {
-            let [(train, dim), (held_out, _), (samples, _)] = [&train, &held_out, &samples].map(|set| &set.0[0]);
-            memorisation(samples, train, held_out, *dim, self.jobs)
-        };
-        let found = || {
-            let attacks = [(Space::Features, attack(0)?), (Space::Pixels, attack(1)?)];
-            let attacks = attacks
-                .into_iter()
-                .flat_map(|(space, all)| all.into_iter().map(move |membership| Attacked { space, membership }));
-            let (num_train, num_held_out) = (share.train.count(), share.held_out.count());
-            Ok(MemberAudit {
-                member: share.name.clone(),
-                num_train: num_train.unwrap_or_default(),
-                num_held_out: num_held_out.unwrap_or_default(),
-                copies: copies()?,
-                attacks: attacks.collect(),
-            })
-        };
-        match found() {
-            Err(error @ (MetricError::TooFewFor { .. } | MetricError::HeldOutCopies { .. })) => Ok(Err(error)),
-            found => found.map(Ok).map_err(Failure::data),
+        let (mut copies, mut attacks) = (None, Vec::new());
+        for (i, Vectors { space, values, dim }) in train.iter().enumerate() {
+            let (held_out, samples) = (&held_out[i].values, &samples[i].values);
+            let reference = reference.map(|sets| &sets[i].values[..]);
+            let found = membership(values, held_out, samples, reference, *dim, self.jobs).map_err(Failure::data)?;
+            attacks.extend(found.into_iter().map(|membership| Attacked { space: *space, membership }));
+            if *space == Space::Features {
+                copies = match memorisation(samples, values, held_out, *dim, self.jobs) {
+                    Err(MetricError::HeldOutCopies { .. }) => None,
+                    found => Some(found.map_err(Failure::data)?),
+                };
+            }
         }
+        Ok(MemberAudit { member: share.name.clone(), num_train, num_held_out, copies, attacks })
     }
 
-    /// The first `n` images in both spaces.
-    fn vectors(&self, images: &Images, n: usize) -> Result<Vectors> {
-        if n == 0 {
-            return Ok(Vectors([(Vec::new(), self.network.dim()), (Vec::new(), 1)]));
-        }
+    /// The first `n` ≥ 1 images in each space.
+    fn vectors(&self, images: &Images, n: usize) -> Result<Vec<Vectors>> {
         let shape = images.shape(0);
+        let is_large = shape.iter().product::<usize>() > MOST_PIXELS;
+        // Low-passes are compared once.
+        let has_pixels = !(is_large && self.network.network() == Network::LowPass);
         let (mut features, mut pixels) = (Vec::new(), Vec::new());
         for piece in images.pieces(n, self.network.piece()) {
             if self.stop.load(Ordering::Relaxed) {
@@ -171,14 +166,18 @@ impl Auditor<'_> {
             }
             let read = images.read(piece, self.device, self.jobs, self.stop)?;
             features.extend(self.network.extract(&read, self.jobs).map_err(Failure::data)?.values);
-            let bytes = read.fit(shape);
-            if shape.iter().product::<usize>() > MOST_PIXELS {
-                pixels.extend(low_pass(&bytes, shape, self.jobs));
-            } else {
-                pixels.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+            if has_pixels {
+                let bytes = read.fit(shape);
+                if is_large {
+                    pixels.extend(low_pass(&bytes, shape, self.jobs));
+                } else {
+                    pixels.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+                }
             }
         }
         let dim = pixels.len() / n;
-        Ok(Vectors([(features, self.network.dim()), (pixels, dim)]))
+        let features = Vectors { space: Space::Features, values: features, dim: self.network.dim() };
+        let pixels = has_pixels.then_some(Vectors { space: Space::Pixels, values: pixels, dim });
+        Ok([features].into_iter().chain(pixels).collect())
     }
 }
