@@ -1,5 +1,7 @@
 //! Private updates, compared with loops over single images.
 
+mod one_run_audit;
+
 use super::*;
 use crate::gan::step::tests::named;
 use crate::gan::{DiscriminatorSteps, GanModel, TrainConfig};
