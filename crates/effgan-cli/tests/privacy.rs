@@ -125,7 +125,31 @@ fn a_plan_says_what_a_run_would() {
         ["noise_multiplier", "updates", "epsilon"].map(|key| &of[key])
     );
     assert!(stdout(&plan(&[])).contains(&format!("{images} ")));
-    assert!(failure(&plan(&["--images", "0"])).1.contains("each number must be at least 1"));
+    assert!(failure(&plan(&["--images", "0"])).1.contains("--images has 0, and each number must be at least 1"));
+    // Of persons, their number counts.
+    let persons = |more: &[&str]| {
+        plan(
+            &[&["--set", r#"dataset={ name = "folder", dir = "x", size = 28, channels = 1, person = 2 }"#][..], more]
+                .concat(),
+        )
+    };
+    let of = |more: &[&str]| serde_json::from_str::<Value>(&stdout(&persons(&[more, &["--json"]].concat()))).unwrap();
+    let [few, many] = ["50", "400"].map(|n| of(&["--images", "400", "--persons", n])[0].clone());
+    assert_eq!((&few["persons"], &few["updates"]), (&50.into(), &many["updates"]));
+    assert!(few["noise_multiplier"].as_f64() > many["noise_multiplier"].as_f64(), "{few} {many}");
+    for (more, said) in [
+        (&["--images", "400"][..], "--persons must have as many numbers as --images, 1 and not 0"),
+        (&["--images", "400", "--persons", "0"], "--persons has 0, and each number"),
+        (&["--images", "400", "--persons", "401"], "--persons has 401 for 400 images; each person has one at least"),
+    ] {
+        let (_, line) = failure(&persons(more));
+        assert!(line.contains(said), "{line}");
+    }
+    assert!(
+        failure(&plan(&["--images", "9", "--persons", "3"]))
+            .1
+            .contains("--persons is for a config with dataset.person")
+    );
     let (_, plain) = failure(&effgan(&["privacy", "plan", &tiny_config()]));
     assert!(plain.contains("there is no [privacy] table"), "{plain}");
 }

@@ -214,7 +214,8 @@ fn labels_are_never_lost() {
     assert_eq!(
         of_one_split("ids", labels()),
         "a.npz has images without labels, and ids, which may be their labels; it holds ids (int64 [20]), images (uint8 [20, 2, 2]); \
-         name it labels (train_labels and test_labels of two splits), or remove it"
+         name it labels (train_labels and test_labels of two splits); name it in dataset.person if it says whose the images are; or \
+         remove it"
     );
     for (name, lost) in [
         ("class", npy(&[20, 1], &[0_u8; 20])),

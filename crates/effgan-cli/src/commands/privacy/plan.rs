@@ -66,8 +66,8 @@ impl Plan {
     fn sites(&self, config: &Config) -> Result<Vec<Counts>> {
         let Self { images, persons, .. } = self;
         let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
-        if images.contains(&0) || persons.contains(&0) {
-            return wrong("--images and --persons have numbers of at least 1, and one is 0".into());
+        if let Some((name, _)) = [("--images", images), ("--persons", persons)].iter().find(|(_, of)| of.contains(&0)) {
+            return wrong(format!("{name} has 0, and each number must be at least 1"));
         }
         if config.dataset.person.is_none() {
             return match persons.first() {
