@@ -138,7 +138,7 @@ def one_seed(args):
 
 CANDIDATES = [Split("effgan", 20, 2), Split("cyclic-effgan", 20, 2), Split("cyclic-effgan", 50, 2)]
 FEDGAN, MOSTLY_SHARED = Split("fedgan", 100, 5), Split("effgan", 80, 4)
-COMPARED = [*((candidate, LOCAL) for candidate in CANDIDATES), (CANDIDATES[1], FEDGAN), (CANDIDATES[1], MOSTLY_SHARED)]
+COMPARED = [*((candidate, LOCAL) for candidate in CANDIDATES), *((CANDIDATES[1], other) for other in (FEDGAN, CANDIDATES[0], MOSTLY_SHARED))]
 
 
 def gains(args):

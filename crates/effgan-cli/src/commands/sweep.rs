@@ -28,9 +28,9 @@ pub(super) struct Sweep {
     /// Override a value of the config in all cells; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// Seeds in place of those of the file: fewer at first, and the others later into the same folder
+    /// Only the cells with these seeds: some at first, and the others later into the same folder
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
-    seeds: Vec<i64>,
+    seeds: Vec<u64>,
     /// The folder for the cells, the table and the figures [default: sweeps/NAME, with the sweep's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

@@ -81,11 +81,11 @@ struct Grid {
 type Point = Vec<(String, Value)>;
 
 impl Sweep {
-    /// Reads and checks the file at `path`; `settings` apply to all cells, and `seeds`, where there are any, take the place of all of the file's.
+    /// Reads and checks the file at `path`; `settings` apply to all cells. Where `seeds` are given, only the cells with these are in the sweep.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the file and the cell.
-    pub fn load(path: &Path, settings: &[String], seeds: &[i64]) -> Result<Self> {
+    pub fn load(path: &Path, settings: &[String], seeds: &[u64]) -> Result<Self> {
         let named = |failure: Failure| failure.context(path.display().to_string());
         let text = read(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
         let table = table_of(&text).map_err(named)?;
@@ -94,15 +94,9 @@ impl Sweep {
         Self::of(path, file, &base, settings, seeds).map_err(named)
     }
 
-    fn of(path: &Path, mut file: File, base: &Path, settings: &[String], seeds: &[i64]) -> Result<Self> {
+    fn of(path: &Path, file: File, base: &Path, settings: &[String], seeds: &[u64]) -> Result<Self> {
         check_name(&file.name)?;
-        let mut grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
-        if !seeds.is_empty() {
-            file.seeds = seeds.to_vec();
-            for grid in &mut grids {
-                grid.seeds = None;
-            }
-        }
+        let grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
         let evaluate = file.evaluate.map(num_evaluated).transpose()?;
         let mut cells = Vec::new();
         if grids.is_empty() {
@@ -111,6 +105,12 @@ impl Sweep {
         for grid in &grids {
             grid.cells(&file, base, settings, &mut cells)?;
         }
+        let known: BTreeSet<u64> = cells.iter().map(|cell| cell.config.seed).collect();
+        if let Some(unknown) = seeds.iter().find(|seed| !known.contains(seed)) {
+            let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(usage(format!("--seeds has {unknown}, and the sweep's seeds are {known}")));
+        }
+        cells.retain(|cell| seeds.is_empty() || seeds.contains(&cell.config.seed));
         let mut names = BTreeSet::new();
         if let Some(cell) = cells.iter().find(|cell| !names.insert(&cell.name)) {
             return Err(usage(format!("two cells are called {}; give one of their grids a label", cell.name)));
@@ -285,17 +285,18 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_the_command_line_take_the_place_of_all_of_the_files() {
+    fn seeds_of_the_command_line_are_some_of_the_sweeps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sweep.toml");
-        let base = folder.path().join("base.toml");
-        std::fs::write(&base, QUICKSTART).unwrap();
-        let text = "name = \"a\"\nconfig = \"base.toml\"\nseeds = [1, 2]\n[[grids]]\nlabel = \"own\"\nseeds = [3]\n[[grids]]\n";
+        std::fs::write(folder.path().join("base.toml"), QUICKSTART).unwrap();
+        let text = "name = \"a\"\nconfig = \"base.toml\"\nseeds = [1, 2]\n[[grids]]\nlabel = \"own\"\nseeds = [3, 1]\n[[grids]]\n";
         std::fs::write(&path, text).unwrap();
-        let seeds = |seeds: &[i64]| -> Vec<u64> {
+        let seeds = |seeds: &[u64]| -> Vec<u64> {
             Sweep::load(&path, &[], seeds).unwrap().cells.iter().map(|cell| cell.config.seed).collect()
         };
-        assert_eq!((seeds(&[]), seeds(&[7, 8])), (vec![3, 1, 2], vec![7, 8, 7, 8]));
+        assert_eq!((seeds(&[]), seeds(&[1]), seeds(&[2, 3])), (vec![3, 1, 1, 2], vec![1, 1], vec![3, 2]));
+        let line = Sweep::load(&path, &[], &[1, 7]).err().unwrap().line();
+        assert!(line.ends_with("--seeds has 7, and the sweep's seeds are 1, 2, 3"), "{line}");
     }
 
     #[test]
