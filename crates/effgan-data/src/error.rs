@@ -285,7 +285,7 @@ pub enum DataError {
     NoPersons { key: String, name: String },
     /// A picture lies in too few folders.
     #[error(
-        "dataset.person = {level} names the folder of a person, but {file} lies in {folders} folders only; move it, or lower the number",
+        "dataset.person = {level} is more than the number of folders on the way to {file}, {folders}; move the picture into a person's folder, or lower it",
         file = file.display()
     )]
     NoPersonFolder { file: PathBuf, level: usize, folders: usize },

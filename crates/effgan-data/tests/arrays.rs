@@ -1,26 +1,14 @@
 //! Arrays as other tools write them: names, types and shapes of images and of labels.
 
-use std::fs::{self, File};
-use std::io::Write;
+mod array_file;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use array_file::{Named, npy, write_npz};
 use effgan_data::datasets::{Contents, ValueRange};
 use effgan_data::{DataError, Dataset, DatasetConfig, DatasetName, ImageFiles};
-use npyz::WriterBuilder;
 use tempfile::TempDir;
-use zip::{ZipWriter, write::SimpleFileOptions};
-
-/// Names of arrays with their contents.
-type Named<'a> = (&'a str, Vec<u8>);
-
-/// An array, written by an independent library.
-fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
-    writer.extend(values.iter().copied()).unwrap();
-    writer.finish().unwrap();
-    bytes
-}
 
 /// An array of a type that the library does not write.
 fn npy_of(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
@@ -62,13 +50,7 @@ impl Place {
 
     fn npz(arrays: &[Named<'_>]) -> Self {
         let place = Self::of("a.npz", b"");
-        let mut zip = ZipWriter::new(File::create(&place.path).unwrap());
-        for (name, bytes) in arrays {
-            let name = if name.contains('.') { (*name).to_owned() } else { format!("{name}.npy") };
-            zip.start_file(name, SimpleFileOptions::default()).unwrap();
-            zip.write_all(bytes).unwrap();
-        }
-        zip.finish().unwrap();
+        write_npz(&place.path, arrays);
         place
     }
 

@@ -1,13 +1,15 @@
 //! `dataset.person`: whose pictures the images of a folder or of an array are.
 
+mod array_file;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use array_file::{Named, npy, write_npz};
 use effgan_data::datasets::PersonKey;
 use effgan_data::{Dataset, DatasetConfig, DatasetName};
 use image::{GrayImage, Luma};
-use npyz::WriterBuilder;
 use tempfile::TempDir;
 
 fn picture(path: &Path) {
@@ -69,8 +71,8 @@ fn a_picture_in_no_folder_of_a_person_is_named() {
     let error = config(DatasetName::Folder, dir.path(), PersonKey::Folder(2)).load().unwrap_err();
     assert!(error.is_in_a_file());
     let line = error.to_string();
-    assert!(line.starts_with("dataset.person = 2 names the folder of a person, but "), "{line}");
-    assert!(line.ends_with("class-1/9.png lies in 1 folders only; move it, or lower the number"), "{line}");
+    assert!(line.starts_with("dataset.person = 2 is more than the number of folders on the way to "), "{line}");
+    assert!(line.ends_with("class-1/9.png, 1; move the picture into a person's folder, or lower it"), "{line}");
 }
 
 #[test]
@@ -85,25 +87,11 @@ fn a_key_must_suit_the_data_set() {
     assert!(error(DatasetName::Folder, PersonKey::Folder(0)).starts_with("dataset.person = 0 does not suit"));
 }
 
-fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
-    writer.extend(values.iter().copied()).unwrap();
-    writer.finish().unwrap();
-    bytes
-}
-
 /// What is read of an `.npz` file of these arrays with `dataset.person = "patients"`.
-fn read(arrays: &[(&str, Vec<u8>)]) -> Result<Dataset, String> {
-    use std::io::Write;
+fn read(arrays: &[Named<'_>]) -> Result<Dataset, String> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a.npz");
-    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
-    for (name, bytes) in arrays {
-        zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
-        zip.write_all(bytes).unwrap();
-    }
-    zip.finish().unwrap();
+    write_npz(&path, arrays);
     config(DatasetName::Npz, &path, PersonKey::Array("patients".into())).load().map_err(|error| error.to_string())
 }
 

@@ -60,6 +60,8 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use effgan_data::datasets::PersonKey;
+
     use super::*;
     use crate::local::LocalWork;
     use crate::policy::PrivacyRequest;
@@ -189,7 +191,10 @@ mod tests {
             "max_delta is above 1/n"
         );
         assert_eq!(refusal(&Policy { max_delta: 1e-6, ..allowing() }, &many, &Spent::default()), None);
-        let of_few_persons = RunRequest { persons: Some(1_000), ..many };
+        let person = Some(PersonKey::Folder(2));
+        let of_few_persons = RunRequest { person, persons: Some(1_000), ..many };
         assert_eq!(refusal(&allowing(), &of_few_persons, &Spent::default()), None, "each of them is one of 1,000");
+        // Until they are counted, images do not count in their place.
+        assert_eq!(RunRequest { persons: None, ..of_few_persons }.total_private_updates(), None);
     }
 }

@@ -168,7 +168,7 @@ impl RunRequest {
 
     /// How many persons, or images where persons are not named, private training hides one of; `None` until they are counted.
     pub fn num_hidden(&self) -> Option<u64> {
-        self.persons.or(self.images)
+        if self.person.is_some() { self.persons } else { self.images }
     }
 
     /// The private updates of `steps` training steps; `None` where they are not private, or where their noise is not known yet.

@@ -59,9 +59,7 @@ impl Plan {
         }
         Ok(())
     }
-}
 
-impl Plan {
     /// The sites of --images.
     fn sites(&self, config: &Config) -> Result<Vec<Counts>> {
         let Self { images, persons, .. } = self;

@@ -32,7 +32,8 @@ impl DatasetConfig {
         let listing =
             Listing::of(&dir, classes, self.person_folder()).map_err(|error| or_other_name(error, self.name, &dir))?;
         let Listing { splits: [train, test], links, .. } = listing;
-        let persons = train.iter().map(|entry| entry.person.clone()).collect();
+        let persons = || train.iter().map(|entry| entry.person.clone()).collect();
+        let persons = self.person_folder().and_then(|_| persons());
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
         Ok(Some(FileList { dir, train, persons, test: test.into_iter().map(|entry| entry.path).collect(), links }))
     }

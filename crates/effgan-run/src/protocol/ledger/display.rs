@@ -139,7 +139,7 @@ fn private_updates(private: &[PrivateUpdates]) -> String {
     let updates = |of: &PrivateUpdates| {
         let PrivateUpdates { noise_multiplier, sample_rate, updates } = of;
         let (updates, rate) = (counted(*updates, "private update"), probability(*sample_rate));
-        format!("{updates} with noise of {noise_multiplier}, in each an image with probability {rate}")
+        format!("{updates} with noise of {noise_multiplier}, in each an image or person with probability {rate}")
     };
     private.iter().map(updates).collect::<Vec<_>>().join(", ")
 }
