@@ -186,12 +186,12 @@ pub enum DataError {
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
     TooManyClasses { dir: PathBuf, num_classes: usize },
-    /// No class has ten images, of which the tenth would be a test image.
+    /// No class has ten images, or persons, of which the tenth would be a test image, or person.
     #[error(
-        "{place} has no class of 10 images, so there are no test images (every tenth of a class); \
-         add images, or provide a test split (folders train and test, arrays train_images and test_images)"
+        "{place} has no class of 10 {what}, so there are no test images (every tenth of a class); \
+         add {what}, or provide a test split (folders train and test, arrays train_images and test_images)"
     )]
-    NoTestImages { place: String },
+    NoTestImages { place: String, what: &'static str },
     /// Some pictures cannot be decoded.
     #[error(
         "{num_broken} of {num_images} images of {dir} cannot be read: {list}; repair or remove them, \

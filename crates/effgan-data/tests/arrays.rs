@@ -5,16 +5,10 @@ mod array_file;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use array_file::{Named, npy, write_npz};
+use array_file::{Named, npy, npy_of, write_npz};
 use effgan_data::datasets::{Contents, ValueRange};
 use effgan_data::{DataError, Dataset, DatasetConfig, DatasetName, ImageFiles};
 use tempfile::TempDir;
-
-/// An array of a type that the library does not write.
-fn npy_of(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), values].concat()
-}
 
 /// 20 images of 2 × 2 pixels, all of which have the number of their image.
 fn images() -> Vec<u8> {

@@ -58,9 +58,12 @@ fn one_person_in_two_classes_is_one_person_and_splits_of_the_folder_stay() {
     for path in ["train/a/p1/0.png", "train/b/p1/1.png", "train/b/p2/0.png", "test/a/0.png", "test/b/p1/0.png"] {
         picture(&dir.path().join(path));
     }
-    let Dataset { train, test, .. } = config(DatasetName::Folder, dir.path(), PersonKey::Folder(2)).load().unwrap();
+    let Dataset { train, test, notes, .. } =
+        config(DatasetName::Folder, dir.path(), PersonKey::Folder(2)).load().unwrap();
     assert_eq!(names(train.persons()).len(), 2);
     assert_eq!((test.len(), test.persons()), (2, None));
+    // One name in several classes is a person, and not the sign of several data sets.
+    assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[test]
@@ -130,6 +133,15 @@ fn what_are_no_persons_is_refused() {
     assert!(
         line.contains("a.npz has no array patients or train_patients, which dataset.person names; it has images "),
         "{line}"
+    );
+    let text = array_file::npy_of("<U1", "(4,)", &[0; 16]);
+    let line = read(&[("images", npy(&[4, 2, 2], &[5_u8; 16])), ("patients", text)]).unwrap_err();
+    assert!(line.ends_with("patients: holds no numbers, expected a whole one for each image; numpy.unique(persons, return_inverse=True)[1] numbers them"), "{line}");
+    // Too few for a test person.
+    let one = read(&[("images", npy(&[20, 2, 2], &[5_u8; 80])), ("patients", npy(&[20], &[7_i64; 20]))]).unwrap_err();
+    assert!(
+        one.contains("has no class of 10 persons, so there are no test images") && one.contains("add persons, or"),
+        "{one}"
     );
     assert!(error("patients", &[0.0, 1.0, 1.5, 2.0]).contains("has 1.5 for image 2, expected a whole number"));
     assert!(error("patients", &[0.0, 1.0, f64::NAN, 2.0]).contains("has NaN for image 2"));

@@ -68,6 +68,8 @@ fn what_cannot_be_audited_is_said_in_one_line() {
     assert!(line.ends_with("stayed at its sites: there is nothing here to audit with"), "{line}");
     let (_, line) = failure(&audit(&place.path().join("nowhere")));
     assert!(line.ends_with("nowhere does not exist; pass a run folder"), "{line}");
+    let (_, line) = failure(&audit(&place.path().join("averaged/model")));
+    assert!(line.contains("averaged/model is no run folder: it has no config.toml"), "{line}");
     let alone = run("alone", &["--set", "partition.held_out=0.0"]);
     let text = stdout(&audit(&alone));
     let line = " of its images trained and 0 were held out, and 20 of both are needed; a larger partition.held_out holds out more";

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Of a person with a single image: the name, and its places in the map and in the list.
 const BYTES_PER_PERSON: usize = 128;
+/// What to do with names, and with other numbers.
+const NUMBER_THEM: &str = "numpy.unique(persons, return_inverse=True)[1] numbers them";
 /// Larger numbers are not all told apart as floating-point numbers.
 const MAX_NUMBER: f64 = 9_007_199_254_740_991.0;
 
@@ -19,6 +21,9 @@ pub(super) fn read(array: OpenArray, num_images: usize, budget: &mut Budget) -> 
     let ([num] | [num, 1]) = **shape else {
         return Err(array.malformed(format!("has shape {shape:?}, expected [n] or [n, 1], one number for each image")));
     };
+    if array.header.numbers().is_none() {
+        return Err(array.malformed(format!("holds no numbers, expected a whole one for each image; {NUMBER_THEM}")));
+    }
     if num != num_images {
         let reason = format!("has {num} numbers, expected one for each of the {num_images} images");
         return Err(array.malformed(reason));
@@ -30,8 +35,7 @@ pub(super) fn read(array: OpenArray, num_images: usize, budget: &mut Budget) -> 
         |(known, persons), i, value| {
             if value.fract() != 0.0 || value.abs() > MAX_NUMBER {
                 return Err(format!(
-                    "has {value} for image {i}, expected a whole number up to {MAX_NUMBER}; numpy.unique(persons, return_inverse=True)[1] \
-                     numbers texts"
+                    "has {value} for image {i}, expected a whole number up to {MAX_NUMBER}; {NUMBER_THEM}"
                 ));
             }
             let number = value as i64;

@@ -86,7 +86,8 @@ fn hold_out(whole: ImageSet, file: &str, budget: &mut Budget) -> Result<(ImageSe
     };
     let num_test = is_test.iter().filter(|&&is_test| is_test).count();
     if num_test == 0 {
-        return Err(DataError::NoTestImages { place: file.to_owned() });
+        let what = if whole.persons().is_some() { "persons" } else { "images" };
+        return Err(DataError::NoTestImages { place: file.to_owned(), what });
     }
     budget.reserve_in_place(num_test, whole.shape())?;
     Ok(whole.split(&is_test))

@@ -19,6 +19,12 @@ pub(crate) fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) ->
     bytes
 }
 
+/// An array of a type that the library does not write.
+pub(crate) fn npy_of(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), values].concat()
+}
+
 /// Writes an archive of arrays.
 pub(crate) fn write_npz(path: &Path, arrays: &[Named<'_>]) {
     let mut zip = ZipWriter::new(File::create(path).unwrap());

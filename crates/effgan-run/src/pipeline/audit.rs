@@ -21,6 +21,13 @@ const SEED: u64 = 1;
 /// [`Kind::Usage`](crate::Kind::Usage) when the run has no members, or its images stayed at sites; when there is no feature network for them.
 pub fn audit(folder: &Path, samples: usize, execution: Execution, progress: &dyn Fn(usize, usize)) -> Result<Audit> {
     let (jobs, stop) = (execution.jobs(), execution.stop);
+    if !folder.join("config.toml").is_file() {
+        let line = format!(
+            "{} is no run folder: it has no config.toml; pass the folder that effgan run made",
+            folder.display()
+        );
+        return Err(Failure::usage(anyhow!(line)));
+    }
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     if model.manifest().members.is_empty() {
         let line = format!("{} has no members to audit: its algorithm collects none", folder.display());

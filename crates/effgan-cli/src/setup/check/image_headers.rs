@@ -57,7 +57,8 @@ fn folder(
     is_known: bool,
 ) -> Result<(Vec<usize>, String)> {
     let glance = FolderSummary::of(data, classes)?;
-    if !glance.data_sets.is_empty() {
+    // Folders of persons have the same names in several classes.
+    if !glance.data_sets.is_empty() && dataset.person.is_none() {
         let why = format!(
             "{} holds several data sets: {} have folders of classes; give one of them, or if they are classes, \
              a --config whose federation.classes names them",
@@ -72,7 +73,7 @@ fn folder(
         );
     }
     if glance.classes.iter().all(|(_, [_, test])| *test == 0) {
-        return Err(DataError::NoTestImages { place: data.display().to_string() }.into());
+        return Err(DataError::NoTestImages { place: data.display().to_string(), what: "images" }.into());
     }
     let what_to_do = if is_known {
         "no run of this config works; ask the server operator to set it"

@@ -12,7 +12,6 @@ use effgan_run::failure::{Failure, Result};
 use effgan_run::privacy::Counts;
 use effgan_run::protocol::hold_out::num_held_out;
 use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of, with_noise};
-use effgan_run::units::counted;
 
 use super::{Target, image_headers, right, wrong};
 
@@ -160,8 +159,10 @@ impl PlannedRun {
             right("policy", "can be read; no run has been requested yet, --config FILE tells whether it allows one");
             return policy.max_model.bytes();
         };
-        let of =
-            |[train, held_out]: [u64; 2]| format!(": {} here train, {held_out} are held out", counted(train, "image"));
+        let of = |[images, held_out]: [u64; 2]| {
+            let train = Counts { images, persons: run_request.persons.filter(|_| self.is_rehearsed) };
+            format!(": {train} here train, {held_out} are held out")
+        };
         right("policy", &format!("allows the run {:?}{}", run_request.name, self.images.map(of).unwrap_or_default()));
         if self.is_rehearsed {
             let once = if policy.approve == Approve::Any { "" } else { ", once someone here approves it" };

@@ -126,7 +126,8 @@ impl Listing {
         let are_given = known.is_some();
         let mut listing =
             Self { dir: dir.to_owned(), classes, are_given, splits, every_tenth, has_splits, links, notes };
-        if known.is_none() {
+        // Folders of persons have the same names in several classes.
+        if known.is_none() && person.is_none() {
             listing.notes.extend(summary::data_sets_line(&listing));
         }
         Ok(listing)
@@ -179,7 +180,11 @@ impl Listing {
     pub(super) fn check_test_images(&self) -> Result<(), DataError> {
         match (self.splits[1].is_empty(), self.every_tenth) {
             (false, _) => Ok(()),
-            (true, true) => Err(DataError::NoTestImages { place: self.dir.display().to_string() }),
+            (true, true) => {
+                let has_persons = self.splits[0].iter().any(|entry| entry.person.is_some());
+                let what = if has_persons { "persons" } else { "images" };
+                Err(DataError::NoTestImages { place: self.dir.display().to_string(), what })
+            }
             (true, false) => Err(DataError::OtherTestClasses { dir: self.dir.clone(), train: self.classes.clone() }),
         }
     }

@@ -14,80 +14,45 @@ const BY_CHANCE: f64 = 0.025;
 impl Display for Audit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.of)?;
-        writeln!(
-            f,
-            "Can the images that a member was trained on be told from images of its client that it never saw, by {} samples?",
-            self.samples
-        )?;
-        writeln!(f, "Area under the ROC curve with its 95 % interval: 0.5 is guessing, 1 is certainty.")?;
-        let (columns, rows) = (self.columns(), self.rows());
-        if rows.len() > 1 {
-            writeln!(
-                f,
-                "Added by the fine-tuning: less what the generator that the members began with tells already."
-            )?;
+        writeln!(f, "Can the images that a member was trained on be told from images of its client")?;
+        writeln!(f, "that it never saw, by {} samples? Area under the ROC curve with its", self.samples)?;
+        writeln!(f, "95 % interval: 0.5 is guessing, 1 is certainty.")?;
+        let attacks = || self.members.iter().flat_map(|member| &member.attacks);
+        if attacks().any(|attacked| attacked.membership.is_calibrated) {
+            writeln!(f, "Added: less what the generator that all members began with tells already.")?;
+            writeln!(f, "\n{:<28}{:<24}added by fine-tuning", "", "in all")?;
+        } else {
+            writeln!(f)?;
         }
-        write!(f, "\n{:<14}{:>7}{:>9}  {:<9}", "", "trains", "held out", "")?;
-        for (attack, space) in &columns {
-            let column = format!("{}, {}", attack.name(), name(*space));
-            write!(f, "{column:>25}")?;
-        }
-        writeln!(f)?;
-        for member in self.members.iter().take(LISTED) {
-            member.write(f, &rows, &columns)?;
-        }
+        self.members.iter().take(LISTED).try_for_each(|member| write!(f, "{member}"))?;
         if let Some(more @ 1..) = self.members.len().checked_sub(LISTED) {
             writeln!(f, "and {more} more members (all of them with --json)")?;
         }
-        let intervals = columns.len() * rows.len() * self.members.len();
+        let intervals = attacks().count();
         if intervals > 0 {
             let by_chance = (BY_CHANCE * intervals as f64).ceil();
-            writeln!(
-                f,
-                "\n* the interval is above 0.5; of {intervals} intervals, about {by_chance} would be so by chance"
-            )?;
+            writeln!(f, "\n* above 0.5; of {intervals} intervals, about {by_chance} would be so by chance")?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 
-impl Audit {
-    /// The attacks and what they compare, each once.
-    fn columns(&self) -> Vec<(Attack, Space)> {
-        let mut columns = Vec::new();
-        for Attacked { space, membership } in self.members.iter().flat_map(|member| &member.attacks) {
-            let column = (membership.attack, *space);
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
+impl Display for MemberAudit {
+    /// A line for the member, and one for each attack in each space.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { member, num_train, num_held_out, attacks, .. } = self;
+        writeln!(f, "{member}: {num_train} images trained, {num_held_out} were held out")?;
+        for Attacked { space, membership } in attacks.iter().filter(|attacked| !attacked.membership.is_calibrated) {
+            let attack = membership.attack;
+            let added = self.outcome(attack, *space, true).map(cell).unwrap_or_default();
+            let what = format!("  {}, {}", attack.name(), name(*space));
+            writeln!(f, "{}", format!("{what:<28}{:<24}{added}", cell(membership)).trim_end())?;
         }
-        columns
-    }
-
-    /// Whether attacks are calibrated, and what that is called.
-    fn rows(&self) -> Vec<(bool, &'static str)> {
-        let mut attacks = self.members.iter().flat_map(|member| &member.attacks);
-        let added = attacks.any(|attacked| attacked.membership.is_calibrated);
-        [(false, "in all"), (true, "added")].into_iter().take(if added { 2 } else { 1 }).collect()
+        Ok(())
     }
 }
 
 impl MemberAudit {
-    fn write(&self, f: &mut Formatter<'_>, rows: &[(bool, &str)], columns: &[(Attack, Space)]) -> fmt::Result {
-        let Self { member, num_train, num_held_out, .. } = self;
-        for (i, (is_calibrated, label)) in rows.iter().enumerate() {
-            match i {
-                0 => write!(f, "{member:<14}{num_train:>7}{num_held_out:>9}  {label:<9}")?,
-                _ => write!(f, "{:30}  {label:<9}", "")?,
-            }
-            for &(attack, space) in columns {
-                write!(f, "{:>25}", self.outcome(attack, space, *is_calibrated).map(cell).unwrap_or_default())?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
-
     /// The outcome of an attack, if it was made.
     pub fn outcome(&self, attack: Attack, space: Space, is_calibrated: bool) -> Option<&Membership> {
         let of = |found: &&Attacked| {
@@ -105,6 +70,6 @@ fn name(space: Space) -> &'static str {
 }
 
 fn cell(Membership { auc, auc_low, auc_high, .. }: &Membership) -> String {
-    let mark = if *auc_low > 0.5 { "*" } else { " " };
+    let mark = if *auc_low > 0.5 { " *" } else { "" };
     format!("{auc:.3} ({auc_low:.3}–{auc_high:.3}){mark}")
 }
