@@ -63,6 +63,8 @@ pub enum Refusal {
     UnknownClass,
     /// The site has already handed in its fine-tuned generator, and does no other work for this run.
     AlreadyFineTuned,
+    /// The site's audit of the generator does not allow it to leave.
+    Withheld,
     /// The site's images are missing, damaged or of different sizes.
     DataUnusable,
     /// The work was stopped at the deadline.
@@ -73,7 +75,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All refusals, in the order in which documents list them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::WaitingForApproval,
         Self::OtherQuestion,
         Self::OtherVersion,
@@ -100,6 +102,7 @@ impl Refusal {
         Self::ClassNamesNotAllowed,
         Self::UnknownClass,
         Self::AlreadyFineTuned,
+        Self::Withheld,
         Self::DataUnusable,
         Self::Deadline,
         Self::WorkFailed,
@@ -134,6 +137,7 @@ impl Refusal {
             Self::ClassNamesNotAllowed => "class-names-not-allowed",
             Self::UnknownClass => "unknown-class",
             Self::AlreadyFineTuned => "already-fine-tuned",
+            Self::Withheld => "withheld",
             Self::DataUnusable => "data-unusable",
             Self::Deadline => "deadline",
             Self::WorkFailed => "work-failed",
@@ -184,6 +188,7 @@ impl Refusal {
             Self::AlreadyFineTuned => {
                 "it has finished this run; for another one change the seed, and to go on with the first one give its --out"
             }
+            Self::Withheld => "its own audit of the generator did not allow it to leave; train less, or privately",
             Self::DataUnusable => "its operator must run effgan federation check",
             Self::Deadline => "raise federation.deadline, or train less",
             Self::WorkFailed => "its own log says why",

@@ -8,8 +8,10 @@ mod clauses;
 mod limits;
 mod policy_file;
 mod privacy_budget;
+mod release;
 mod run_request;
 
 pub use self::clauses::Clause;
 pub use self::policy_file::{Approve, Policy};
+pub use self::release::{IfUnsure, Release};
 pub use self::run_request::{Amount, PrivacyRequest, PrivateUpdates, RunRequest, Spent};

@@ -8,6 +8,7 @@ use effgan_data::datasets::{MaxMemory, PersonKey};
 use effgan_nn::DeviceName;
 use serde::{Deserialize, Serialize};
 
+use super::Release;
 use crate::{AlgorithmConfig, FlError, Result};
 
 /// Largest file that is read; the default one has 5,000 bytes.
@@ -92,6 +93,8 @@ pub struct Policy {
     pub image_cache: PathBuf,
     /// What trains at this site; default `"cpu"`.
     pub device: DeviceName,
+    /// When a generator may leave, by the audit that the site makes of it; by default every one may.
+    pub release: Release,
 }
 
 fn mebibytes(mib: u64) -> MaxMemory {
@@ -135,6 +138,7 @@ impl Default for Policy {
             keep_days: 90,
             image_cache: PathBuf::new(),
             device: DeviceName::default(),
+            release: Release::default(),
         }
     }
 }
@@ -240,7 +244,7 @@ impl Policy {
         if self.algorithms.is_empty() {
             return Err("algorithms = [] allows nothing; to take no part, leave the site's node stopped".into());
         }
-        Ok(())
+        self.release.check_values()
     }
 }
 
@@ -252,7 +256,9 @@ mod tests {
     fn the_default_file_has_every_key_with_its_default() {
         assert_eq!(Policy::parse(Policy::text()).unwrap(), Policy::default());
         let table: toml::Table = Policy::text().parse().unwrap();
-        assert_eq!(table.len(), toml::Table::try_from(Policy::default()).unwrap().len(), "every key has a line");
+        let defaults = toml::Table::try_from(Policy::default()).unwrap();
+        let release = |table: &toml::Table| table["release"].as_table().unwrap().len();
+        assert_eq!((table.len(), release(&table)), (defaults.len(), release(&defaults)), "every key has a line");
         assert_eq!(Policy::parse("").unwrap(), Policy::default(), "missing keys have their defaults");
     }
 
@@ -299,6 +305,10 @@ mod tests {
             ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, cyclic-effgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("image_cache = \"cache\"", "image_cache = \"cache\" must be a whole path, such as "),
+            ("[release]\nmax_auc = 0.4", "release.max_auc = 0.4 must be from 0.5 to 1"),
+            ("[release]\nmax_tpr_at_1 = nan", "release.max_tpr_at_1 = nan must be from 0 to 1"),
+            ("[release]\nmin_copy_ratio = 1.5", "release.min_copy_ratio = 1.5 must be from 0 to 1"),
+            ("[release]\nmax_aux = 0.6", "line 2: unknown key `max_aux`, expected one of `max_auc`, "),
             ("person = 0", "line 1: invalid value: integer `0`, expected a whole number of at least 1"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),

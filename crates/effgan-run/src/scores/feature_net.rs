@@ -120,6 +120,16 @@ impl FeatureNet {
         }
     }
 
+    /// What compares the images of `dataset` without being trained on them: the built-in network, or else low-passes.
+    pub fn without_training(dataset: &Dataset, device: Device) -> Self {
+        let shape = dataset.train.shape();
+        let low_pass = || {
+            let [h, w] = low_pass_size(shape);
+            Self::of(Kind::LowPass(shape), format!("low-pass of {h} × {w}"), String::new())
+        };
+        Self::of_dataset(dataset.name, device).unwrap_or_else(low_pass)
+    }
+
     /// The low-passes and patches of images like those of `dataset`, which have no network for this `reason`; or why there are none either.
     fn low_pass(dataset: &Dataset, reason: &str) -> OrReason<Self> {
         check_low_pass(dataset).map_err(|problem| format!("{reason}, and {problem}"))?;

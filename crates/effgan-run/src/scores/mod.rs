@@ -27,6 +27,6 @@ pub use self::network_choice::NetworkChoice;
 pub use self::network_file::NetworkFile;
 pub use self::own_features::Training;
 pub use self::real_set::{RealSet, dataset_named, is_model, run_of};
-pub use self::scored_images::Images;
+pub use self::scored_images::{Generator, Images};
 pub(crate) use self::scorer::{Scorer, check_samples, check_scores};
 pub use self::share::{Share, read_partition};

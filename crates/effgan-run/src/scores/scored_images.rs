@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{ImageFiles, ImageList};
 use effgan_fl::ensemble::Selection;
-use effgan_fl::sample::Draw;
+use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, FlError};
-use effgan_nn::Device;
+use effgan_nn::{Device, Model, Params};
 
 use crate::failure::{Failure, Result};
 
@@ -21,12 +21,35 @@ const MAX_PIECE: usize = 1 << 28;
 pub enum Images<'a> {
     /// Samples of the selected generators of a model with this seed; there is no limit to their number.
     Model(&'a Ensemble, Selection, u64),
+    /// Samples of a generator, as many as are wanted.
+    Generator(Generator<'a>),
     /// A folder of images or an array file.
     Files(&'a ImageFiles),
     /// Images in memory, u8 `[n, c, h, w]`, and their shape `[c, h, w]`.
     Pixels(&'a [u8], [usize; 3]),
     /// The images in memory with these indices.
     Subset(&'a [u8], [usize; 3], Vec<u32>),
+}
+
+/// A generator that draws samples.
+pub struct Generator<'a> {
+    /// The model whose generator it is.
+    pub model: &'a dyn Model,
+    /// Its tensors, without the network's name before theirs.
+    pub tensors: Params,
+    /// Classes that a conditional one does not draw, sorted, and not all.
+    pub without: &'a [u8],
+    /// The seed of the samples.
+    pub seed: u64,
+}
+
+impl Generator<'_> {
+    fn draw(&self, range: Range<u64>, device: Device, jobs: usize, stop: &AtomicBool) -> Result<Vec<u8>> {
+        let tensors =
+            |_| if stop.load(Ordering::Relaxed) { Err(FlError::Interrupted) } else { Ok(self.tensors.clone()) };
+        let draw = Draw { without: self.without, ..Draw::new(self.seed, range, device, jobs) };
+        Ok(sample(self.model, &[1.0], &tensors, &draw)?)
+    }
 }
 
 impl<'a> Images<'a> {
@@ -55,6 +78,7 @@ impl<'a> Images<'a> {
     pub fn shape(&self, i: usize) -> [usize; 3] {
         match self {
             Self::Model(model, ..) => model.image_shape(),
+            Self::Generator(generator) => generator.model.image_shape(),
             Self::Files(files) => files.shape(i),
             Self::Pixels(_, shape) | Self::Subset(_, shape, _) => *shape,
         }
@@ -79,10 +103,10 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The number of images; `None` for a model.
+    /// The number of images; `None` for samples.
     pub fn count(&self) -> Option<usize> {
         match self {
-            Self::Model(..) => None,
+            Self::Model(..) | Self::Generator(_) => None,
             Self::Files(files) => Some(files.len()),
             Self::Pixels(pixels, shape) => Some(pixels.len() / len_of(*shape)),
             Self::Subset(_, _, indices) => Some(indices.len()),
@@ -115,6 +139,10 @@ impl<'a> Images<'a> {
                 let range = range.start as u64..range.end as u64;
                 let pixels = model.sample_while(&go_on, selection, &Draw::new(*seed, range, device, jobs))?;
                 ImageList::of_one_shape(pixels, model.image_shape())
+            }
+            Self::Generator(generator) => {
+                let range = range.start as u64..range.end as u64;
+                ImageList::of_one_shape(generator.draw(range, device, jobs, stop)?, generator.model.image_shape())
             }
             Self::Files(files) => files.read(range)?,
             Self::Pixels(pixels, shape) => {

@@ -6,12 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use effgan_data::control_chars::without_control;
 use effgan_fl::policy::{Amount, PrivateUpdates};
+use effgan_metrics::Membership;
 use effgan_nn::params;
 
 use crate::privacy::Counts;
 use crate::units::{counted, probability};
 
-use super::{Answered, Asked, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
+use super::{Answered, Asked, Audited, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222;background:#fff}\
     table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25em .8em .25em 0;border-bottom:1px solid #ddd}\
@@ -82,7 +83,11 @@ pub fn page(ledger: &Ledger, out: &mut dyn Write) -> Result<io::Result<()>, Ledg
 
 impl Row {
     fn of(line: Line) -> Self {
-        let is_refused = matches!(line.entry, Entry::Refused(_));
+        let is_refused = match &line.entry {
+            Entry::Refused(_) => true,
+            Entry::Audited(audited) => !audited.leaves,
+            _ => false,
+        };
         let (what, round, config, text) = match line.entry {
             Entry::Answered(answered) => {
                 let Asked { kind, round, config, .. } = &answered.asked;
@@ -91,6 +96,10 @@ impl Row {
             Entry::Began(began) => {
                 let Began { asked: Asked { kind, round, config, .. }, private } = *began;
                 (kind, round, config, format!("began {}", private_updates(&private)))
+            }
+            Entry::Audited(audited) => {
+                let Asked { kind, round, config, .. } = &audited.asked;
+                (kind.clone(), *round, config.clone(), audit(&audited))
             }
             Entry::Refused(refused) => {
                 let Refused { asked: Asked { kind, round, config, .. }, refusal, why, .. } = *refused;
@@ -132,6 +141,28 @@ fn sent(answered: &Answered) -> String {
         steps => format!("; after {}, {}", counted(steps, "training step"), passes(trained.passes)),
     };
     format!("sent {}{done}", parts.join(", "))
+}
+
+/// What an audit found, in words.
+fn audit(Audited { leaves, why, audit, .. }: &Audited) -> String {
+    let Some(audit) = audit else {
+        return format!("not audited ({why}); {}", if *leaves { "leaves" } else { "stays" });
+    };
+    let found = audit.strongest().map(|attacked| {
+        let Membership { auc, auc_low, auc_high, .. } = &attacked.membership;
+        format!(
+            "by samples, {} tells {} that trained from {} held-out ones with an area of {auc:.3} ({auc_low:.3} to {auc_high:.3}), other attacks with less",
+            attacked,
+            counted(audit.num_train as u64, "image"),
+            audit.num_held_out
+        )
+    });
+    let found = found.unwrap_or_default();
+    match (leaves, why.as_str()) {
+        (true, "") => format!("audited: leaves; {found}"),
+        (true, why) => format!("audited: leaves, though {why}"),
+        (false, why) => format!("audited: stays, since {why}"),
+    }
 }
 
 /// Private updates, in words.

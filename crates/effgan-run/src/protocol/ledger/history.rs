@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use effgan_fl::policy::{Amount, Spent};
+use effgan_fl::policy::{Amount, Release, Spent};
 use effgan_fl::{ExchangeKind, Refusal, RunRequest};
 use effgan_nn::params;
 
-use super::line::{Answered, Array, Asked, Began, Entry};
+use super::line::{Answered, Array, Asked, Audited, Began, Entry, Refused};
 use super::{Ledger, LedgerError};
 use crate::privacy::Counts;
 
@@ -17,8 +17,10 @@ pub struct History {
     pub spent: Spent,
     /// The approved runs, by the SHA-256 of their configs.
     pub approved: BTreeMap<String, Approval>,
-    /// Whether the site's fine-tuned generator has left for this run.
+    /// Whether the site's fine-tuned generator has left for this run, or was withheld.
     pub is_fine_tuned: bool,
+    /// The limits under which the generator that this very exchange asks for was withheld.
+    pub withheld_under: Option<Release>,
     /// Whether answers have left whose training had no noise: no ε bounds what these gave away.
     pub has_plain_answers: bool,
     /// The share of the images that is held out, since the first answer.
@@ -82,12 +84,14 @@ impl History {
         ledger.read(|_, line| match line.entry {
             Entry::Answered(answered) => history.add(*answered, asked, exchange.as_ref()),
             Entry::Began(began) => history.add_private(*began, asked),
+            Entry::Audited(audited) => history.add_audit(&audited, asked, exchange.as_ref()),
             Entry::Approved { config, last_round, images, persons, .. } => {
                 let counts = images.map(|images| Counts { images, persons });
                 history.approved.insert(config, Approval { last_round, counts });
             }
             Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
-            Entry::Refused(_) | Entry::Mended { .. } => {}
+            Entry::Refused(refused) => history.add_withheld(&refused, asked),
+            Entry::Mended { .. } => {}
         })?;
         Ok(history)
     }
@@ -112,6 +116,28 @@ impl History {
         }
         if is_same_config && exchange.is_some() && Exchange::of(&asked).as_ref() == exchange {
             self.sent.insert(hash_of(&arrays));
+        }
+    }
+
+    fn add_audit(&mut self, audited: &Audited, request: &Asked, exchange: Option<&Exchange>) {
+        if audited.asked.identity == request.identity
+            && exchange.is_some()
+            && Exchange::of(&audited.asked).as_ref() == exchange
+        {
+            self.withheld_under = (!audited.leaves).then_some(audited.limits);
+        }
+    }
+
+    /// That a generator was withheld tells a bit about the images, so it counts as if the generator had left.
+    fn add_withheld(&mut self, refused: &Refused, request: &Asked) {
+        let Refused { asked, refusal, trained, .. } = refused;
+        if *refusal != Refusal::Withheld {
+            return;
+        }
+        let is_this = asked.is_of_the_run_of(request);
+        self.spend(is_this, trained);
+        if is_this {
+            self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use effgan_fl::policy::{Amount, PrivateUpdates};
+use effgan_fl::policy::{Amount, PrivateUpdates, Release};
 use effgan_fl::{Refusal, RunRequest};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::scores::MemberAudit;
 
 /// A line: when it was written, what happened, and the hash of the line before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub enum Entry {
     Answered(Box<Answered>),
     /// The site began private training, which costs its ε whether an answer or a refusal follows: both may depend on the noised updates.
     Began(Box<Began>),
+    /// The site audited a generator that has trained on its images, before the generator left or stayed.
+    Audited(Box<Audited>),
     /// The site refused a request; only a code left.
     Refused(Box<Refused>),
     /// Somebody at the site approved a run.
@@ -114,6 +118,24 @@ pub struct Began {
     pub private: Vec<PrivateUpdates>,
 }
 
+/// An audit of a generator. None of it leaves but whether the generator does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audited {
+    /// The request whose answer has the generator.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// The policy's limits at that time.
+    pub limits: Release,
+    /// Whether the generator may leave.
+    pub leaves: bool,
+    /// What was beyond a limit, or why it is not known; empty where an audit found all limits kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// What was found; `None` where the generator could not be audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<MemberAudit>,
+}
+
 /// An array that left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Array {
@@ -137,6 +159,9 @@ pub struct Refused {
     /// What the run requests, where the message could be read.
     #[serde(rename = "wishes", default, skip_serializing_if = "Option::is_none")]
     pub run_request: Option<RunRequest>,
+    /// The training that the refusal told something of: that of a generator which was withheld.
+    #[serde(default, skip_serializing_if = "Amount::is_nothing")]
+    pub trained: Amount,
 }
 
 impl Line {

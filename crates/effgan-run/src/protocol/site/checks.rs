@@ -23,12 +23,16 @@ impl SiteContext {
     pub(super) fn check_request(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
         self.policy.check(&request.run_request, &Spent::default())?;
         // A second request to collect would yield a second generator, from parameters that the server chooses.
-        let is_repeated =
-            |site_message: &SiteMessage| site_message.broadcast.kind == ExchangeKind::Collect && history.has_answered();
+        let is_known = history.has_answered() || history.withheld_under.is_some();
+        let is_repeated = |site_message: &SiteMessage| site_message.broadcast.kind == ExchangeKind::Collect && is_known;
         if history.is_fine_tuned && request.site_message.as_ref().is_some_and(|site_message| !is_repeated(site_message))
         {
             let why = "the fine-tuned generator has already left for this run; only the same request is answered, with the same generator";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
+        }
+        if history.withheld_under == Some(self.policy.release) {
+            let why = "this generator was audited before and may not leave, by the same [release] of policy.toml; effgan federation ledger says why";
+            return Err(SiteError::new(Refusal::Withheld, why));
         }
         request
             .site_message
@@ -210,7 +214,8 @@ impl SiteContext {
         Ok(())
     }
 
-    /// Checks the answer. The same answer as one that left before costs nothing; from other images it is another one, and counts as work.
+    /// Checks the answer, and returns whether it is new. The same answer as one that left before costs nothing; from other images it is another
+    /// one, and counts as work.
     ///
     /// # Errors
     /// What the policy does not allow; another fine-tuned generator than the one that left.
@@ -220,19 +225,20 @@ impl SiteContext {
         history: &History,
         content: &Content,
         record: &mut RequestRecord,
-    ) -> Result<(), SiteError> {
+    ) -> Result<bool, SiteError> {
         let (Some(site_message), Some(run_request)) = (&request.site_message, &record.run_request) else {
-            return Ok(());
+            return Ok(false);
         };
         if history.has_sent(&arrays(content)) {
-            return Ok(());
+            return Ok(false);
         }
-        if history.is_fine_tuned {
+        if history.is_fine_tuned && history.withheld_under.is_none() {
             let why = "a fine-tuned generator has already left for this run, and this is another one: the images or the files in state/ have changed";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }
         record.trained = amount(run_request, &site_message.broadcast);
-        Ok(self.policy.check_work(run_request, &history.spent, &record.trained)?)
+        self.policy.check_work(run_request, &history.spent, &record.trained)?;
+        Ok(true)
     }
 
     /// Checks that the approval was not withdrawn while the site worked on the answer.

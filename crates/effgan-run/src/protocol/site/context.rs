@@ -12,7 +12,7 @@ use effgan_data::partition::CommonKeys;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::policy::{Approve, Policy};
 use effgan_fl::{Refusal, one_line};
-use effgan_nn::DeviceName;
+use effgan_nn::{DeviceName, params};
 
 use super::ledger_entry::RequestRecord;
 use super::site_error::SiteError;
@@ -133,6 +133,15 @@ impl SiteContext {
             let why = format!("{}: {error}", self.folder.join(hold_out::SECRET).display());
             SiteError::new(Refusal::WorkFailed, why)
         })
+    }
+
+    /// The seed of the samples by which generators are audited: the site's secret, so that no server can prepare a generator for these samples.
+    ///
+    /// # Errors
+    /// A secret that is malformed.
+    pub(super) fn audit_seed(&self) -> Result<u64, SiteError> {
+        let hash = params::sha256(format!("audit {}", self.secret()?).as_bytes());
+        Ok(u64::from_str_radix(&hash[..16], 16).expect("a hash is hex"))
     }
 
     pub(super) fn has_secret(&self) -> bool {

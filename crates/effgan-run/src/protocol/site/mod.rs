@@ -16,6 +16,7 @@ pub mod hold_out;
 mod late_join;
 mod ledger_entry;
 mod rehearse;
+mod release;
 mod server_request;
 mod site_error;
 mod site_images;
@@ -174,10 +175,13 @@ fn work(
     {
         context.charge(&history, site_message, record)?;
     }
-    let content = work.answer(site_message, stop)?.packed();
+    let answer = work.answer(site_message, stop)?;
+    let (trained, content) = (answer.params.clone(), answer.packed());
     if let Some(context) = context {
         check_leaving(&context.policy, &content)?;
-        context.check_answer(&request, &history, &content, record)?;
+        if context.check_answer(&request, &history, &content, record)? {
+            work.release(context, &site_message.broadcast, &trained, record, stop)?;
+        }
         context.check_still_approved(&request)?;
     }
     Ok(content)

@@ -35,8 +35,7 @@ fn answer(settings: &SiteSettings, config: &Config, record: &mut RequestRecord) 
     (record.asked, request) = server_request::read(QUERY, query);
     let (request, history) = prepare(settings, context.as_ref(), request?, record)?;
     if history.is_fine_tuned {
-        let why =
-            "the fine-tuned generator has already left for a run of this config, and the site trains no more for it";
+        let why = "the fine-tuned generator has already left, or was withheld, for a run of this config, and the site trains no more for it";
         return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
     }
     let images = decide(settings, context.as_ref(), &request, &history, record)?;

@@ -118,10 +118,8 @@ impl Images {
     /// # Errors
     /// A network that does not fit the images; too few images; an algorithm that cannot be built.
     pub(super) fn algorithm(&self, config: &Config) -> Result<Box<dyn Algorithm>, SiteError> {
-        let Self { dataset, share, .. } = self;
-        let train = &dataset.train;
-        let (images, device) = (share.train.len(), self.device.open()?);
-        let plain = config.model_without_noise(train.shape(), train.num_classes())?;
+        let share = &self.share;
+        let (images, device, plain) = (share.train.len(), self.device.open()?, self.model(config)?);
         let statement = config_request::privacy_statement(config, self.counts())?;
         let privacy = privacy::training(config, statement.as_slice());
         let model = Arc::new(GanModel { privacy, ..plain });
@@ -130,6 +128,14 @@ impl Images {
             model.check_private(device)?;
         }
         Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, device)?)
+    }
+
+    /// The networks for these images, without private noise.
+    ///
+    /// # Errors
+    /// A network that does not fit the images.
+    pub(super) fn model(&self, config: &Config) -> Result<GanModel, Failure> {
+        config.model_without_noise(self.dataset.train.shape(), self.dataset.train.num_classes())
     }
 
     fn counts(&self) -> Counts {

@@ -43,9 +43,8 @@ impl Display for MemberAudit {
         let Self { member, num_train, num_held_out, attacks, .. } = self;
         writeln!(f, "{member}: {num_train} images trained, {num_held_out} were held out")?;
         for Attacked { space, membership } in attacks.iter().filter(|attacked| !attacked.membership.is_calibrated) {
-            let attack = membership.attack;
-            let added = self.outcome(attack, *space, true).map(cell).unwrap_or_default();
-            let what = format!("  {}, {}", attack.name(), name(*space));
+            let added = self.outcome(membership.attack, *space, true).map(cell).unwrap_or_default();
+            let what = format!("  {}, {}", membership.attack.name(), name(*space));
             writeln!(f, "{}", format!("{what:<28}{:<24}{added}", cell(membership)).trim_end())?;
         }
         Ok(())
@@ -53,12 +52,26 @@ impl Display for MemberAudit {
 }
 
 impl MemberAudit {
+    /// The attack with the largest area under the ROC curve.
+    pub fn strongest(&self) -> Option<&Attacked> {
+        self.attacks.iter().max_by(|one, other| one.membership.auc.total_cmp(&other.membership.auc))
+    }
+
     /// The outcome of an attack, if it was made.
     pub fn outcome(&self, attack: Attack, space: Space, is_calibrated: bool) -> Option<&Membership> {
         let of = |found: &&Attacked| {
             (found.space, found.membership.attack, found.membership.is_calibrated) == (space, attack, is_calibrated)
         };
         self.attacks.iter().find(of).map(|found| &found.membership)
+    }
+}
+
+impl Display for Attacked {
+    /// The attack in a sentence.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { space, membership } = self;
+        let added = if membership.is_calibrated { " (added)" } else { "" };
+        write!(f, "{} on {}{added}", membership.attack.name(), name(*space))
     }
 }
 

@@ -17,6 +17,7 @@ mod hostile_requests;
 mod policy_limits;
 mod private_runs;
 mod rehearsals;
+mod release;
 mod site_files;
 
 /// A run that the default policy allows, on images of 16 × 16 pixels so that it takes moments.
