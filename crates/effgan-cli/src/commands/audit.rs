@@ -13,10 +13,10 @@ use super::interrupt::stop_flag;
 use crate::output::{say, write};
 use crate::terminal::{bar, shown_on};
 
-/// Tell whether the images that each member was trained on can be told from images that it never saw
+/// Tell whether the images that generators were trained on can be told from images that they never saw
 ///
 /// Each member of a simulated run is attacked by its samples (membership inference), on features and on pixels, among the training images and
-/// the held-out images of its client.
+/// the held-out images of its client; the averaged generator and the ensemble among those of all clients.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan audit runs/quickstart
@@ -24,7 +24,7 @@ use crate::terminal::{bar, shown_on};
 pub(super) struct Audit {
     /// A run folder
     run: PathBuf,
-    /// Samples of each member
+    /// Samples of each generator
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     num: u32,
     /// Threads; no result depends on them [default: all cores]

@@ -21,6 +21,36 @@ fn audited(epochs: usize) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// An average has seen the images of all clients; without a round there is none, and without members no ensemble.
+#[test]
+fn the_averaged_generator_and_the_ensemble_are_audited_among_the_images_of_all_clients() {
+    let place = tempfile::tempdir().unwrap();
+    let audit = |algorithm: &str| -> Value {
+        let run = place.path().join(algorithm.replace(|c: char| !c.is_ascii_alphanumeric(), ""));
+        let partition = r#"partition={ kind = "iid", clients = 3, held_out = 0.5 }"#;
+        assert!(
+            run_tiny(&run, &["--set", &format!("algorithm={{ {algorithm} }}"), "--set", partition]).status.success()
+        );
+        serde_json::from_str(&stdout(&effgan(&["audit", run.to_str().unwrap(), "--num", "100", "--json"]))).unwrap()
+    };
+    let sizes = |audit: &Value, whole: &str| {
+        audit.get(whole).map(|whole| [&whole["num_train"], &whole["num_held_out"]].map(|n| n.as_u64().unwrap()))
+    };
+    for (algorithm, average, ensemble, members) in [
+        (r#"kind = "fedgan", rounds = 1"#, Some([60, 60]), None, 0),
+        (r#"kind = "effgan", rounds = 1, fine_tune_epochs = 1"#, Some([60, 60]), Some([60, 60]), 3),
+        (r#"kind = "local-ensemble", rounds = 1"#, None, Some([60, 60]), 3),
+    ] {
+        let audit = audit(algorithm);
+        assert_eq!((sizes(&audit, "average"), sizes(&audit, "ensemble")), (average, ensemble), "{algorithm}");
+        assert_eq!(audit["members"].as_array().unwrap().len(), members);
+        // An average began with nothing; what its members add to it is another question.
+        let attacks = |whole: &str| audit.get(whole).map(|whole| whole["attacks"].as_array().unwrap().len());
+        assert_eq!(attacks("average"), average.map(|_| 4));
+        assert_eq!(attacks("ensemble"), ensemble.map(|_| if average.is_some() { 8 } else { 4 }));
+    }
+}
+
 /// The mean over the members of the area under the curve of the calibrated attack by nearest samples, on pixels.
 fn mean_auc(audit: &Value) -> f64 {
     let members = audit["members"].as_array().unwrap();
@@ -58,18 +88,15 @@ fn what_cannot_be_audited_is_said_in_one_line() {
         run
     };
     let audit = |run: &std::path::Path| effgan(&["audit", run.to_str().unwrap(), "--num", "100"]);
-    let averaged = run("averaged", &["--set", r#"algorithm={ kind = "fedgan", rounds = 1 }"#]);
-    let (code, line) = failure(&audit(&averaged));
-    assert_eq!(code, Some(2));
-    assert!(line.ends_with("averaged has no members to audit: its algorithm collects none"), "{line}");
     let at_sites = run("sites", &[]);
     std::fs::remove_file(at_sites.join("partition.json")).unwrap();
-    let (_, line) = failure(&audit(&at_sites));
+    let (code, line) = failure(&audit(&at_sites));
+    assert_eq!(code, Some(2));
     assert!(line.ends_with("stayed at its sites: there is nothing here to audit with"), "{line}");
     let (_, line) = failure(&audit(&place.path().join("nowhere")));
     assert!(line.ends_with("nowhere does not exist; pass a run folder"), "{line}");
-    let (_, line) = failure(&audit(&place.path().join("averaged/model")));
-    assert!(line.contains("averaged/model is no run folder: it has no config.toml"), "{line}");
+    let (_, line) = failure(&audit(&place.path().join("sites/model")));
+    assert!(line.contains("sites/model is no run folder: it has no config.toml"), "{line}");
     let alone = run("alone", &["--set", "partition.held_out=0.0"]);
     let text = stdout(&audit(&alone));
     let line = " of its images trained and 0 were held out, and 20 of both are needed; a larger partition.held_out holds out more";

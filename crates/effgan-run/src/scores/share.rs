@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{ClientShare, Dataset, Partition};
 use effgan_fl::Ensemble;
-use effgan_fl::ensemble::Selection;
+use effgan_fl::ensemble::{Member, Selection};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
@@ -35,26 +35,39 @@ impl<'a> Share<'a> {
         Self { name: "all".into(), train, held_out, samples: None }
     }
 
-    /// The shares of a run: those of all clients together, for the images that are scored, and that of each member.
-    pub fn of_run(dataset: &'a Dataset, partition: &Partition, model: &'a Ensemble, seed: u64) -> Vec<Self> {
-        let (pixels, shape) = (dataset.train.pixels(), dataset.train.shape());
-        let subset = |indices: Vec<u32>| Images::Subset(pixels, shape, indices);
-        let gather =
-            |of: fn(&ClientShare) -> &Vec<u32>| subset(partition.clients.iter().flat_map(of).copied().collect());
+    /// The share of all clients of a run together.
+    pub fn of_all(dataset: &'a Dataset, partition: &Partition, name: &str, samples: Option<Images<'a>>) -> Self {
+        let gather = |of: fn(&ClientShare) -> &Vec<u32>| {
+            subset(dataset, partition.clients.iter().flat_map(of).copied().collect())
+        };
         let (train, held_out) = (gather(|share| &share.train), gather(|share| &share.held_out));
-        let mut shares = vec![Self { name: "all".into(), train, held_out, samples: None }];
-        let members = model.manifest().members.iter();
-        for member in members {
-            let Some(share) = partition.clients.iter().find(|share| share.name == member.name) else { continue };
-            shares.push(Self {
-                name: member.name.to_string(),
-                train: subset(share.train.clone()),
-                held_out: subset(share.held_out.clone()),
-                samples: Some(Images::Model(model, Selection::Members(vec![member.name.clone()]), seed)),
-            });
-        }
-        shares
+        Self { name: name.into(), train, held_out, samples }
     }
+
+    /// The shares of a run: that of all clients together, for the images that are scored, and that of each member.
+    pub fn of_run(dataset: &'a Dataset, partition: &Partition, model: &'a Ensemble, seed: u64) -> Vec<Self> {
+        let all = Self::of_all(dataset, partition, "all", None);
+        [all].into_iter().chain(Self::of_members(dataset, partition, model, seed)).collect()
+    }
+
+    /// The share of each member of a run.
+    pub fn of_members(dataset: &'a Dataset, partition: &Partition, model: &'a Ensemble, seed: u64) -> Vec<Self> {
+        let share = |member: &Member| {
+            let share = partition.clients.iter().find(|share| share.name == member.name)?;
+            Some(Self {
+                name: member.name.to_string(),
+                train: subset(dataset, share.train.clone()),
+                held_out: subset(dataset, share.held_out.clone()),
+                samples: Some(Images::Model(model, Selection::Members(vec![member.name.clone()]), seed)),
+            })
+        };
+        model.manifest().members.iter().filter_map(share).collect()
+    }
+}
+
+/// The training images with these indices.
+fn subset(dataset: &Dataset, indices: Vec<u32>) -> Images<'_> {
+    Images::Subset(dataset.train.pixels(), dataset.train.shape(), indices)
 }
 
 /// Reads how the images of `dataset` were split in the run in `folder`: its `partition.json`.

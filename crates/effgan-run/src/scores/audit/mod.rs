@@ -1,4 +1,4 @@
-//! The audit of members: whether the images that each was trained on can be told from images that it never saw, by samples.
+//! The audit of generators: whether the images that each was trained on can be told from images that it never saw, by samples.
 //!
 //! Each member is attacked by [membership inference](effgan_metrics::membership) among its own client's training and held-out images, on features
 //! and on pixels: by its samples alone, and again less what samples of the generator that all members began with tell already.
@@ -30,22 +30,28 @@ pub struct Audit {
     pub of: String,
     /// The network whose features are compared.
     pub features: String,
-    /// Samples of each member.
+    /// Samples of each generator.
     pub samples: usize,
+    /// The averaged generator of the last round, among the images of all clients; `None` where there was no round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<MemberAudit>,
+    /// The ensemble, among the images of all clients; `None` where there are no members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<MemberAudit>,
     /// The members, in the order of the model.
     pub members: Vec<MemberAudit>,
     /// What to know about the numbers, such as members that cannot be audited.
     pub notes: Vec<String>,
 }
 
-/// What is known of one member.
+/// What is known of one generator: a member, the average, or the ensemble.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberAudit {
-    /// The member.
+    /// The member, or `average` or `ensemble`.
     pub member: String,
     /// Number of images that it was trained on.
     pub num_train: usize,
-    /// Number of images of its client that it never saw.
+    /// Number of images of its client, or of all clients, that it never saw.
     pub num_held_out: usize,
     /// Whether samples are nearer to training images than held-out images are, on features; `None` where held-out images equal training images.
     pub copies: Option<Memorisation>,
@@ -124,7 +130,8 @@ impl Auditor<'_> {
             }
             (self.progress)(i + 1, self.shares.len());
         }
-        Ok(Audit { of: self.name.clone(), features: self.network.name(), samples: self.samples, members, notes })
+        let (of, features, samples) = (self.name.clone(), self.network.name(), self.samples);
+        Ok(Audit { of, features, samples, average: None, ensemble: None, members, notes })
     }
 
     fn member(

@@ -14,16 +14,18 @@ const BY_CHANCE: f64 = 0.025;
 impl Display for Audit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.of)?;
-        writeln!(f, "Can the images that a member was trained on be told from images of its client")?;
-        writeln!(f, "that it never saw, by {} samples? Area under the ROC curve with its", self.samples)?;
-        writeln!(f, "95 % interval: 0.5 is guessing, 1 is certainty.")?;
-        let attacks = || self.members.iter().flat_map(|member| &member.attacks);
+        writeln!(f, "Can the images that a generator was trained on be told from images of the same clients")?;
+        writeln!(f, "that it never saw, by {} samples? Area under the ROC curve with its 95 %", self.samples)?;
+        writeln!(f, "interval: 0.5 is guessing, 1 is certainty.")?;
+        let wholes = || self.average.iter().chain(&self.ensemble);
+        let attacks = || wholes().chain(&self.members).flat_map(|member| &member.attacks);
         if attacks().any(|attacked| attacked.membership.is_calibrated) {
             writeln!(f, "Added: less what the generator that all members began with tells already.")?;
             writeln!(f, "\n{:<28}{:<24}added by fine-tuning", "", "in all")?;
         } else {
             writeln!(f)?;
         }
+        wholes().try_for_each(|whole| write!(f, "{whole}"))?;
         self.members.iter().take(LISTED).try_for_each(|member| write!(f, "{member}"))?;
         if let Some(more @ 1..) = self.members.len().checked_sub(LISTED) {
             writeln!(f, "and {more} more members (all of them with --json)")?;

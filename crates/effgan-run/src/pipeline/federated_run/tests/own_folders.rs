@@ -104,3 +104,29 @@ fn label_counts_are_sent_only_where_the_config_requests_them() {
         }
     }
 }
+
+/// What the audit found is the site's: the run's folder says who withheld, and no more.
+#[test]
+fn a_generator_that_its_site_withholds_is_no_member_and_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = two_folders(&folder);
+    let policy = folder.path().join("site-south/policy.toml");
+    let text = fs::read_to_string(&policy).unwrap();
+    // Few images are held out, so that there is no audit.
+    fs::write(&policy, format!("{text}[release]\nrequire_audit = true\n")).unwrap();
+    let (out, config) = (folder.path().join("run"), of_folders(&[]));
+    let mut grid = grid_of(sites);
+    let (outcome, _) = run_over(&mut grid, &config, &out);
+    outcome.unwrap();
+    let read = Folder::read(&out).unwrap();
+    let last = read.rounds.values().last().unwrap();
+    assert_eq!(last.clients.iter().map(|client| client.name.as_str()).collect::<Vec<_>>(), ["north"]);
+    let reasons: Vec<_> = last.missing.iter().map(|one| (one.name.as_str(), one.reason.as_str())).collect();
+    let advice = "its own audit of the generator did not allow it to leave; train less, or privately";
+    assert_eq!(reasons, [("south", &*format!("refused: withheld ({advice})"))]);
+    assert!(read.rounds.values().rev().skip(1).all(|round| round.missing.is_empty()), "it took part in the rounds");
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("refused: withheld") && !page.contains("held out, and 20"), "no figure of an audit");
+    let ledger = fs::read_to_string(folder.path().join("site-south/ledger.jsonl")).unwrap();
+    assert!(ledger.contains("\"event\":\"audited\"") && ledger.contains("and require_audit = true"));
+}
