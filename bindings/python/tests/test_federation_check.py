@@ -114,6 +114,12 @@ def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Pat
     code, said = federation("check", kit, "--data", data, "--config", config)
     assert code == 0, said
     assert re.search(r'policy       ok: allows the run "tiny": \d\d images here train, \d are held out', said), said
+    few = r"\d\d images train and \d are held out, and an audit needs 20 of both, so the generator"
+    assert re.search(rf"audit        ok: {few} leaves without\n", said), said
+    (kit / "policy.toml").write_text("min_images = 10\n[release]\nmax_auc = 0.6\n")
+    code, said = federation("check", kit, "--data", data, "--config", config)
+    assert code == 4 and re.search(rf"audit: {few} would not leave; ask the server operator for a larger partition.held_out", said), said
+    (kit / "policy.toml").write_text("min_images = 10\n")
     config.write_text(text.replace("held_out = 0.2", "held_out = 0.9"))
     assert_wrong(kit, 'policy: it refuses the run "tiny" (hold-out-too-large)', "--data", data, "--config", config)
 

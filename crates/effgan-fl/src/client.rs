@@ -11,7 +11,7 @@ use crate::attack::Attack;
 use crate::checkpoints::{Checkpoints, ClientStates};
 use crate::local::Shard;
 use crate::loss_history::LossHistory;
-use crate::message::{Broadcast, ExchangeId};
+use crate::message::{Broadcast, ExchangeId, Update};
 use crate::reply::Reply;
 use crate::rounds::replay_steps;
 use crate::step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
@@ -29,6 +29,8 @@ pub(crate) struct Client<'a> {
     pub(crate) checkpoints: &'a Checkpoints,
     pub(crate) states: &'a ClientStates<'a>,
     pub(crate) on_step: &'a OnStep<'a>,
+    /// Whether its networks are kept in files at the end of its training, and as they were earlier.
+    pub(crate) keeps: bool,
     /// Set when the run ends and nothing waits for this client any more.
     pub(crate) stop: &'a AtomicBool,
 }
@@ -84,6 +86,9 @@ impl Client<'_> {
     }
 }
 
+/// The networks are kept after all steps, after half of them, and so on, so many times.
+const HALVINGS: u32 = 4;
+
 /// Calls the driver's `on_step`, and saves unfinished work.
 struct ClientObserver<'a> {
     client: &'a Client<'a>,
@@ -110,5 +115,14 @@ impl StepObserver for ClientObserver<'_> {
     fn save(&mut self, state: Params) -> Result<()> {
         let Client { checkpoints, shard, .. } = *self.client;
         checkpoints.save_training(self.exchange, shard.client, &self.steps, state)
+    }
+
+    fn keeps(&self, step: u64, steps: u64) -> bool {
+        self.client.keeps && (0..=HALVINGS).any(|halvings| step == steps >> halvings)
+    }
+
+    fn keep(&mut self, update: Update) -> Result<()> {
+        let Client { checkpoints, shard, .. } = *self.client;
+        checkpoints.save_kept(self.exchange, shard.client, &update)
     }
 }

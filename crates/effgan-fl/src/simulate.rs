@@ -201,7 +201,7 @@ impl<'a> Workers<'a> {
         let Simulation { algorithm, images, participation, seed, on_step, checkpoints, .. } = *self.simulation;
         let shard = Shard { client, images, train: &self.share(client).train };
         let attack = participation.attack_of(seed, self.roster.names(), client);
-        Client { algorithm, shard, seed, attack, checkpoints, states: &self.states, on_step, stop }
+        Client { algorithm, shard, seed, attack, checkpoints, states: &self.states, on_step, keeps: false, stop }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::algorithm::Algorithm;
 use crate::checkpoints::{CheckpointConfig, Checkpoints, ClientStates, RunId, RunPosition};
 use crate::client::Client;
 use crate::local::Shard;
-use crate::message::Broadcast;
+use crate::message::{Broadcast, Update};
 use crate::message_driver::SiteMessage;
 use crate::reply::Reply;
 use crate::step_observer::StepRecord;
@@ -38,6 +38,8 @@ pub struct Site<'a> {
     pub checkpoint: CheckpointConfig,
     /// Called with one line of text for each file that is found unusable.
     pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Whether the site keeps its networks as they were earlier in the training: [`kept`](Self::kept).
+    pub keeps: bool,
     /// Called after every training step; `Break` ends the work.
     pub on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 }
@@ -64,6 +66,7 @@ impl Site<'_> {
             checkpoints: &of_replies,
             states: &states,
             on_step: self.on_step,
+            keeps: self.keeps,
             stop: &AtomicBool::new(false),
         };
         let Reply { client, exchange, outcome, seconds, .. } =
@@ -81,6 +84,16 @@ impl Site<'_> {
     pub fn has_reply(&self, message: &SiteMessage) -> Result<bool> {
         let SiteMessage { broadcast, .. } = message;
         Ok(self.replies(broadcast).load_reply(broadcast.id(), self.shard.client)?.is_some())
+    }
+
+    /// What the site kept of the training for `message`, the latest first: each with the generator as the server collects it, and all other
+    /// networks. The first is what [`answer`](Self::answer) replied.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn kept(&self, message: &SiteMessage) -> Result<Vec<Update>> {
+        let SiteMessage { broadcast, .. } = message;
+        self.replies(broadcast).load_kept(broadcast.id(), self.shard.client)
     }
 
     /// The finished replies to `broadcast`. One is only valid for the very tensors that it answers, so their hash is part of its run's identity.

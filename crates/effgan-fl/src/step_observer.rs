@@ -6,6 +6,7 @@ use effgan_data::ClientName;
 use effgan_nn::Params;
 use effgan_nn::model::LossName;
 
+use crate::message::Update;
 use crate::{FlError, Result};
 
 /// One training step of one client.
@@ -72,6 +73,19 @@ pub trait StepObserver {
     /// # Errors
     /// When the state cannot be written.
     fn save(&mut self, _state: Params) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the networks after a new step are to be [kept](Self::keep), given the number of the step, from 1, and the number of all.
+    fn keeps(&self, _step: u64, _steps: u64) -> bool {
+        false
+    }
+
+    /// Keeps what the client would send after the last step, but with all networks: the generator as the server collects it, and the others.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep(&mut self, _update: Update) -> Result<()> {
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ pub use inception::Inception;
 pub use inception_resize::Resize;
 pub use kid::{KernelDistance, Subsets, kernel_distance};
 pub use low_pass::{low_pass, low_pass_size};
-pub use membership::{Attack, Membership, membership};
+pub use membership::{Attack, Membership, membership, membership_of_scores};
 pub use memorisation::{Memorisation, memorisation};
 pub use metric::Metric;
 pub use outliers::distances_from_others;

@@ -24,6 +24,9 @@ pub enum Attack {
     NearestSample,
     /// By the share of samples within the median distance.
     MonteCarlo,
+    /// By the logit of the discriminator that was trained on the images (LOGAN, white-box: Hayes, Melis, Danezis, De Cristofaro 2019,
+    /// arXiv:1705.07663), which only the client has.
+    Discriminator,
 }
 
 impl Attack {
@@ -32,6 +35,7 @@ impl Attack {
         match self {
             Self::NearestSample => "nearest-sample",
             Self::MonteCarlo => "monte-carlo",
+            Self::Discriminator => "discriminator",
         }
     }
 }
@@ -112,6 +116,19 @@ pub fn membership(
         },
     );
     Ok(results.collect())
+}
+
+/// The outcome of an attack that gives training images and held-out ones these scores.
+///
+/// # Errors
+/// [`MetricError::TooFewFor`] when there are fewer than 2 of either.
+pub fn membership_of_scores(attack: Attack, train: Vec<f64>, held_out: Vec<f64>) -> Result<Membership> {
+    for (which, n) in [("training", train.len()), ("held-out", held_out.len())] {
+        if n < 2 {
+            return Err(MetricError::TooFewFor { which, n, least: 2, score: "membership inference" });
+        }
+    }
+    Ok(of_scores(attack, false, [train, held_out]))
 }
 
 /// The outcome of an attack, given the scores of training images and of held-out ones.

@@ -177,6 +177,12 @@ pub trait Trainer: Send {
     /// When the device fails.
     fn into_params(self: Box<Self>, part: Part) -> Result<Params>;
 
+    /// The same in the middle of the training, which goes on.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn params(&self, part: Part) -> Result<Params>;
+
     /// All tensors on which later steps depend, for [`restore`](Self::restore), on any device.
     ///
     /// # Errors

@@ -9,10 +9,10 @@ use effgan_nn::{NnError, Params, sealed};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoints, RunId, make_folder, remove, round_name};
+use super::{Checkpoints, RunId, list, make_folder, remove, round_name};
 use crate::Result;
 use crate::loss_history::LossHistory;
-use crate::message::{ExchangeId, Numbers, Update};
+use crate::message::{ExchangeId, Numbers, STEPS, Update};
 use crate::reply::{Place, Reply};
 use crate::state::ClientState;
 use crate::step_observer::TrainingState;
@@ -23,6 +23,8 @@ const CLIENT_STATE: &str = "memory";
 /// Prefixes of the tensors in the file of unfinished training.
 const TRAINING: &str = "work";
 const LOSSES: &str = "losses";
+/// Between a client's name and a number of steps, in the name of the file of what was kept then.
+const KEPT: &str = ".kept_";
 
 /// The broadcast that a file belongs to. A file whose head differs in any field belongs to another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,19 @@ struct ReplyHead {
 struct TrainingHead {
     asked: Asked,
     steps: [u64; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptHead {
+    asked: Asked,
+    num_examples: u64,
+    metrics: Numbers,
+}
+
+impl AsRef<Asked> for KeptHead {
+    fn as_ref(&self) -> &Asked {
+        &self.asked
+    }
 }
 
 impl AsRef<Asked> for ReplyHead {
@@ -101,6 +116,36 @@ impl Checkpoints {
         let (steps, place) = (LossHistory::of(steps, params.get(LOSSES)?), Place::MemoryAndFile);
         let reply = Reply { seconds, steps, place, ..Reply::new(client.clone(), exchange, Ok(update)) };
         Ok(Some((reply, params.under(CLIENT_STATE))))
+    }
+
+    /// Saves what `client` would send after so many steps as `update` says, to be read by the client alone.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn save_kept(&self, exchange: ExchangeId, client: &ClientName, update: &Update) -> Result<()> {
+        let Update { params, num_examples, metrics } = update;
+        let head =
+            KeptHead { asked: self.asked(exchange, client), num_examples: *num_examples, metrics: metrics.clone() };
+        make_folder(&self.folder_of(exchange))?;
+        let file = format!("{client}{KEPT}{:010}.safetensors", steps_of(update));
+        Ok(sealed::save(&self.folder_of(exchange).join(file), &head, params)?)
+    }
+
+    /// What was kept of the work of `client` in exactly this exchange, after the most steps first.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is of another version of the arithmetic.
+    pub(crate) fn load_kept(&self, exchange: ExchangeId, client: &ClientName) -> Result<Vec<Update>> {
+        let (asked, prefix) = (self.asked(exchange, client), format!("{client}{KEPT}"));
+        let mut kept = Vec::new();
+        for path in list(&self.folder_of(exchange))? {
+            let is_kept = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix));
+            if is_kept && let Some((head, params)) = self.read::<KeptHead>(&path, &asked)? {
+                kept.push(Update { params, num_examples: head.num_examples, metrics: head.metrics });
+            }
+        }
+        kept.sort_by_key(|update| std::cmp::Reverse(steps_of(update)));
+        Ok(kept)
     }
 
     /// Saves the unfinished training of `client` after `steps`.
@@ -182,6 +227,10 @@ impl Checkpoints {
     fn training_file(&self, exchange: ExchangeId, client: &ClientName) -> PathBuf {
         self.folder_of(exchange).join(format!("{client}.work.safetensors"))
     }
+}
+
+fn steps_of(update: &Update) -> u64 {
+    update.metrics.get(STEPS).copied().unwrap_or_default() as u64
 }
 
 fn with_losses(mut params: Params, steps: &LossHistory) -> Params {

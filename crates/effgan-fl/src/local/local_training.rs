@@ -191,8 +191,8 @@ impl LocalTraining {
             trainer.step(batch(shard, persons.as_deref(), &images), streams)?;
             under_way.push(images.len() as u64);
             let step = progress.step + under_way.len() as u64;
-            let saves = observer.saves(step);
-            if !saves && step < steps && under_way.len() < self.device.steps_per_read() {
+            let (saves, keeps) = (observer.saves(step), observer.keeps(step, steps));
+            if !saves && !keeps && step < steps && under_way.len() < self.device.steps_per_read() {
                 continue;
             }
             let mut stops = false;
@@ -201,6 +201,10 @@ impl LocalTraining {
             }
             if saves || stops {
                 observer.save(trainer.state()?)?;
+            }
+            if keeps {
+                let params = trainer.params(Part::Averaged)?.merged_with(trainer.params(Part::Collected)?);
+                observer.keep(Update { params, num_examples, metrics: progress.metrics() })?;
             }
             if stops {
                 return Err(FlError::Interrupted);
@@ -246,10 +250,10 @@ impl<'a> Progress<'a> {
         Ok(observer.step(&record))
     }
 
-    /// The means of the losses over all steps.
+    /// The means of the losses over the steps done.
     fn metrics(&self) -> Numbers {
-        let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.steps as f64).collect();
-        metrics(self.names, &means, self.steps)
+        let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.step as f64).collect();
+        metrics(self.names, &means, self.step)
     }
 }
 

@@ -13,5 +13,5 @@ mod run_request;
 
 pub use self::clauses::Clause;
 pub use self::policy_file::{Approve, Policy};
-pub use self::release::{IfUnsure, Release};
+pub use self::release::{IfUnsure, OnFail, Release};
 pub use self::run_request::{Amount, PrivacyRequest, PrivateUpdates, RunRequest, Spent};

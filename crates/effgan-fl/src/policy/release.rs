@@ -17,6 +17,8 @@ pub struct Release {
     pub require_audit: bool,
     /// What happens where the audit cannot tell whether a limit is kept; default [`IfUnsure::Withhold`].
     pub if_unsure: IfUnsure,
+    /// What leaves in place of a fine-tuned generator that stays; default [`OnFail::Withhold`], nothing.
+    pub on_fail: OnFail,
     /// Whether the generator of each averaged round is audited before it leaves, and not the collected one alone; default false.
     pub audit_rounds: bool,
 }
@@ -32,6 +34,17 @@ pub enum IfUnsure {
     Release,
 }
 
+/// What leaves in place of a fine-tuned generator that stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFail {
+    /// Nothing.
+    #[default]
+    Withhold,
+    /// The generator after half of the fine-tuning, a quarter, and so on: the latest that may leave and has seen every image.
+    Earlier,
+}
+
 impl Default for Release {
     fn default() -> Self {
         Self {
@@ -40,15 +53,16 @@ impl Default for Release {
             min_copy_ratio: 0.0,
             require_audit: false,
             if_unsure: IfUnsure::default(),
+            on_fail: OnFail::default(),
             audit_rounds: false,
         }
     }
 }
 
 impl Release {
-    /// Whether some generator would stay: there is a limit, or an audit is required.
-    pub fn withholds(&self) -> bool {
-        self.require_audit || self.has_limit()
+    /// Whether a generator stays that cannot be audited.
+    pub fn withholds_unaudited(&self) -> bool {
+        self.require_audit || (self.has_limit() && self.if_unsure == IfUnsure::Withhold)
     }
 
     /// Whether there is a limit that an audit could find exceeded.

@@ -130,8 +130,12 @@ impl Trainer for Training {
     }
 
     fn into_params(self: Box<Self>, part: Part) -> effgan_nn::Result<Params> {
+        self.params(part)
+    }
+
+    fn params(&self, part: Part) -> effgan_nn::Result<Params> {
         Ok(match part {
-            Part::Averaged => self.params,
+            Part::Averaged => self.params.clone(),
             Part::Collected => self.params.under(DECODER).named_under(DECODER),
         })
     }

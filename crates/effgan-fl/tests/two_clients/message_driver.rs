@@ -56,6 +56,7 @@ impl Carrier for LocalCarrier<'_> {
             run: RunId::default(),
             checkpoint: CheckpointConfig::default(),
             warn: Arc::new(|line: &str| panic!("{line}")),
+            keeps: false,
             on_step: &|_| {
                 self.steps.fetch_add(1, Ordering::Relaxed);
                 ControlFlow::Continue(())

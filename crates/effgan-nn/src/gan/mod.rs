@@ -1,6 +1,7 @@
 //! Training a generator against a discriminator, and sampling images from it (Goodfellow et al. 2014, arXiv:1406.2661).
 
 mod adaptive_steps;
+mod discriminator_logits;
 mod dp_sgd;
 mod ema;
 mod gan_model;
@@ -14,6 +15,7 @@ mod train_config;
 mod trainer;
 
 pub use adaptive_steps::DiscriminatorSteps;
+pub use discriminator_logits::discriminator_logits;
 pub use dp_sgd::{DpSgd, Privacy, RealImages, SecretRng};
 pub use ema::Ema;
 pub use gan_model::{GanModel, LOSSES};

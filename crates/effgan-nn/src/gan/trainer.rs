@@ -123,10 +123,14 @@ impl Trainer for GanTrainer {
     }
 
     fn into_params(mut self: Box<Self>, part: Part) -> Result<Params> {
-        let gan = self.take_gan().without_optimisers();
-        match (part, self.ema) {
-            (Part::Averaged, _) => gan.params(),
-            (Part::Collected, None) => Ok(gan.generator()?.named_under(GENERATOR)),
+        self.gan = Some(self.take_gan().without_optimisers());
+        self.params(part)
+    }
+
+    fn params(&self, part: Part) -> Result<Params> {
+        match (part, &self.ema) {
+            (Part::Averaged, _) => self.gan().params(),
+            (Part::Collected, None) => Ok(self.gan().generator()?.named_under(GENERATOR)),
             (Part::Collected, Some(ema)) => Ok(ema.params()?.named_under(GENERATOR)),
         }
     }

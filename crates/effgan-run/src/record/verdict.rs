@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use effgan_fl::message::STEPS;
-use effgan_fl::{ClientRecord, RoundRecord};
+use effgan_fl::{ClientRecord, Refusal, RoundRecord};
 use effgan_metrics::metric::Unit;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,8 @@ pub enum Outcome {
     Short,
     /// Samples hardly differ, or most classes are missing.
     Collapsed,
+    /// Sites withheld their generators, since their audits did not allow them to leave.
+    Memorising,
     /// None of the above.
     Fine,
 }
@@ -67,7 +69,9 @@ impl Verdict {
     /// The verdict on the run that recorded `events`; `None` when no client has trained.
     pub(crate) fn on(events: &[Event]) -> Option<Self> {
         let seen = Seen::of(events)?;
-        Some(seen.diverged().or_else(|| seen.short()).or_else(|| seen.collapsed()).unwrap_or_else(|| seen.fine()))
+        let unwell =
+            seen.diverged().or_else(|| seen.short()).or_else(|| seen.collapsed()).or_else(|| seen.memorising());
+        Some(unwell.unwrap_or_else(|| seen.fine()))
     }
 
     /// The verdict as a line: `the run has collapsed: …; try …`.
@@ -84,6 +88,7 @@ impl Outcome {
             Self::Diverged => "has diverged",
             Self::Short => "was too short",
             Self::Collapsed => "has collapsed",
+            Self::Memorising => "may have learned images by heart",
             Self::Fine => "is fine",
         }
     }
@@ -99,6 +104,8 @@ struct Seen<'a> {
     spread: Option<&'a Spread>,
     /// The last score of the images that the run is for, and that of real images.
     scores: Option<(&'a Score, &'a Score)>,
+    /// The clients of the last round that withheld their generators, and the number of all that were asked.
+    withheld: (Vec<&'a str>, usize),
 }
 
 impl<'a> Seen<'a> {
@@ -120,6 +127,7 @@ impl<'a> Seen<'a> {
             steps: rounds.values().map(|round| median_steps(round)).sum(),
             spread: median(spreads, |spread| spread.samples / spread.real.unwrap_or(1.0)),
             scores: last_score(events).zip(floor(events)),
+            withheld: rounds.values().last().map(|round| withheld(round)).unwrap_or_default(),
         })
     }
 
@@ -146,6 +154,15 @@ impl<'a> Seen<'a> {
             "try network.norm = \"batch\" if it is another (without [privacy]), another local.learning_rate, or more images per client"
                 .into();
         Some(Verdict { verdict: Outcome::Collapsed, reason, advice })
+    }
+
+    fn memorising(&self) -> Option<Verdict> {
+        let (names, asked) = &self.withheld;
+        (!names.is_empty()).then(|| Verdict {
+            verdict: Outcome::Memorising,
+            reason: format!("{} of {asked} sites withheld their generators: {}", names.len(), names.join(", ")),
+            advice: "try fewer epochs of fine-tuning, more images per site, or a [privacy] table".into(),
+        })
     }
 
     fn few_classes(&self) -> Option<String> {
@@ -180,6 +197,13 @@ fn little_spread(spread: &Spread) -> Option<String> {
         None => (samples < MIN_LEVELS)
             .then(|| format!("samples of {of} are spread by {samples:.1} grey levels, less than {MIN_LEVELS}")),
     }
+}
+
+/// The clients that withheld their generators in this round, and the number of all that were asked.
+fn withheld(round: &RoundRecord) -> (Vec<&str>, usize) {
+    let reason = Refusal::Withheld.to_string();
+    let names = round.missing.iter().filter(|missing| missing.reason == reason).map(|missing| missing.name.as_str());
+    (names.collect(), round.clients.len() + round.missing.len())
 }
 
 /// The largest last loss of all clients.
@@ -298,6 +322,20 @@ mod tests {
         let line = line(vec![score("ensemble", 4), score("average", 9)]);
         let expected = "the run has collapsed: the ensemble draws 4 classes, fewer than half of the 10 that real images have; try ";
         assert!(line.starts_with(expected), "{line}");
+    }
+
+    #[test]
+    fn sites_that_withhold_their_generators_say_that_they_have_learned_images_by_heart() {
+        let mut last = serde_json::to_value(round(3, &[("a", 0.5, 200.0)])).unwrap();
+        last["missing"] = json!([
+            {"name": "b", "reason": Refusal::Withheld.to_string()},
+            {"name": "c", "reason": "no answer within 5 s"}
+        ]);
+        let line = line(vec![serde_json::from_value(last).unwrap()]);
+        assert_eq!(
+            line,
+            "the run may have learned images by heart: 1 of 3 sites withheld their generators: b; try fewer epochs of fine-tuning, more images per site, or a [privacy] table"
+        );
     }
 
     #[test]

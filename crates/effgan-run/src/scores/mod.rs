@@ -19,7 +19,7 @@ mod scored_images;
 mod scorer;
 mod share;
 
-pub use self::audit::{Attacked, Audit, Auditor, MemberAudit, Space};
+pub use self::audit::{Attacked, Audit, Auditor, MIN_AUDITED, MemberAudit, Space};
 pub use self::evaluation::{Evaluation, MemberMemorisation};
 pub use self::evaluator::{Evaluator, RealImages};
 pub use self::feature_net::FeatureNet;

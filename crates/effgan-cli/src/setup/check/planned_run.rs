@@ -12,6 +12,7 @@ use effgan_run::failure::{Failure, Result};
 use effgan_run::privacy::Counts;
 use effgan_run::protocol::hold_out::num_held_out;
 use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of, with_noise};
+use effgan_run::scores::MIN_AUDITED;
 
 use super::{Target, image_headers, right, wrong};
 
@@ -151,6 +152,34 @@ impl PlannedRun {
             Refusal::DataUnusable | Refusal::UnknownClass => Err(Failure::data(anyhow!("data: {why}"))),
             _ => wrong("rehearsal", &format!("this site would refuse the run ({}): {why}", refusal.code())),
         }
+    }
+
+    /// Prints whether a generator is audited before it leaves.
+    ///
+    /// # Errors
+    /// Images too few for an audit, without which the policy lets no generator leave.
+    pub(super) fn check_audit(&self, policy: &Policy) -> Result<()> {
+        let (Some(run_request), Some([train, held_out])) = (&self.run_request, self.images) else { return Ok(()) };
+        let limits = policy.release;
+        if run_request.fine_tune.is_none() && !limits.audit_rounds {
+            return Ok(());
+        }
+        let is_private = run_request.privacy.is_some();
+        if train.min(held_out) < MIN_AUDITED as u64 {
+            let numbers =
+                format!("{train} images train and {held_out} are held out, and an audit needs {MIN_AUDITED} of both");
+            if limits.withholds_unaudited() && !is_private {
+                let what_to_do =
+                    "ask the server operator for a larger partition.held_out, or change [release] of policy.toml";
+                return wrong("audit", &format!("{numbers}, so the generator would not leave; {what_to_do}"));
+            }
+            right("audit", &format!("{numbers}, so the generator leaves without"));
+        } else if limits.has_limit() && !is_private {
+            right("audit", "the generator leaves when its audit keeps the limits of [release] in policy.toml");
+        } else {
+            right("audit", "the generator is audited, and leaves whatever is found; the ledger has it");
+        }
+        Ok(())
     }
 
     /// Prints that the policy allows the run, and returns the maximum number of bytes of both networks.

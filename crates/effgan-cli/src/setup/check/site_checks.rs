@@ -17,8 +17,9 @@ use crate::setup::SUPEREXEC_SECRET;
 use crate::setup::site_keys::{KEY, LOCAL};
 use crate::setup::site_kit::SiteKit;
 
-/// What a site keeps of a run, in multiples of the size of both networks: a reply, interrupted work with its optimiser state, client state.
-const KEPT_MODELS: u64 = 8;
+/// What a site keeps of a run, in multiples of the size of both networks: a reply, interrupted work with its optimiser state, client state, and
+/// the networks as they were earlier in the fine-tuning.
+const KEPT_MODELS: u64 = 13;
 
 pub(super) fn check(target: &Target, kit: &SiteKit) -> Result<()> {
     let folder = &target.folder;
@@ -38,6 +39,7 @@ pub(super) fn check(target: &Target, kit: &SiteKit) -> Result<()> {
         run.check_rehearsal(rehearsal, &policy)?;
     }
     let model = run.report(&policy);
+    run.check_audit(&policy)?;
     file_access::room(folder, KEPT_MODELS * model)?;
     gate_probe::accepts_site(folder, kit)?;
     if images_checked {

@@ -144,9 +144,10 @@ fn sent(answered: &Answered) -> String {
 }
 
 /// What an audit found, in words.
-fn audit(Audited { leaves, why, audit, .. }: &Audited) -> String {
+fn audit(Audited { steps, leaves, why, audit, .. }: &Audited) -> String {
+    let after = format!("after {}", counted(*steps, "training step"));
     let Some(audit) = audit else {
-        return format!("not audited ({why}); {}", if *leaves { "leaves" } else { "stays" });
+        return format!("{after} not audited ({why}); {}", if *leaves { "leaves" } else { "stays" });
     };
     let found = audit.strongest().map(|attacked| {
         let Membership { auc, auc_low, auc_high, .. } = &attacked.membership;
@@ -158,10 +159,14 @@ fn audit(Audited { leaves, why, audit, .. }: &Audited) -> String {
         )
     });
     let found = found.unwrap_or_default();
+    let discriminator = audit.discriminator.as_ref().map(|Membership { auc, auc_low, auc_high, .. }| {
+        format!("; the discriminator, which stays here, does so with {auc:.3} ({auc_low:.3} to {auc_high:.3})")
+    });
+    let discriminator = discriminator.unwrap_or_default();
     match (leaves, why.as_str()) {
-        (true, "") => format!("audited: leaves; {found}"),
-        (true, why) => format!("audited: leaves, though {why}"),
-        (false, why) => format!("audited: stays, since {why}"),
+        (true, "") => format!("{after} audited: leaves; {found}{discriminator}"),
+        (true, why) => format!("{after} audited: leaves, though {why}{discriminator}"),
+        (false, why) => format!("{after} audited: stays, since {why}{discriminator}"),
     }
 }
 

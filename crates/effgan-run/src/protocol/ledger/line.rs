@@ -124,6 +124,8 @@ pub struct Audited {
     /// The request whose answer has the generator.
     #[serde(flatten)]
     pub asked: Asked,
+    /// Training steps of the generator; fewer than those of the answer that was asked for where it is an earlier one.
+    pub steps: u64,
     /// The policy's limits at that time.
     pub limits: Release,
     /// Whether the generator may leave.

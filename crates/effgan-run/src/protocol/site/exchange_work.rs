@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use effgan_data::{Person, by_person};
-use effgan_fl::{Algorithm, FlError, Refusal, RunId, Shard, Site, SiteMessage, StepRecord};
+use effgan_fl::message::Update;
+use effgan_fl::{Algorithm, ExchangeKind, FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage, StepRecord};
 use effgan_nn::params;
 
 use super::server_request::ServerRequest;
 use super::site_error::SiteError;
 use super::site_images::Images;
 use super::{SiteResult, SiteSettings};
-use crate::protocol::Content;
 
 /// All that the work needs besides the message to work on.
 pub(super) struct ExchangeWork<'a> {
@@ -27,6 +27,8 @@ pub(super) struct ExchangeWork<'a> {
     pub(super) started: Instant,
     /// The policy's limit on the time for one answer.
     pub(super) max_time: Duration,
+    /// Whether the answer is audited before it leaves.
+    pub(super) is_audited: bool,
 }
 
 impl ExchangeWork<'_> {
@@ -35,7 +37,12 @@ impl ExchangeWork<'_> {
         Ok(self.site(&self.state_dir(), &|_| ControlFlow::Continue(())).has_reply(site_message)?)
     }
 
-    pub(super) fn answer(&self, site_message: &SiteMessage, stop: &AtomicBool) -> SiteResult<Content> {
+    /// What was kept of the training for the message, the latest first.
+    pub(super) fn kept(&self, site_message: &SiteMessage) -> SiteResult<Vec<Update>> {
+        Ok(self.site(&self.state_dir(), &|_| ControlFlow::Continue(())).kept(site_message)?)
+    }
+
+    pub(super) fn answer(&self, site_message: &SiteMessage, stop: &AtomicBool) -> SiteResult<Reply> {
         let on_step = |_: &_| {
             let is_over =
                 stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.max_time.min(self.request.seconds);
@@ -45,14 +52,19 @@ impl ExchangeWork<'_> {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
             reply => reply?,
         };
-        match reply.outcome {
+        match &reply.outcome {
             Err(reason) => Err(SiteError::new(Refusal::WorkFailed, reason)),
-            Ok(_) => Ok(Content::of_reply(reply)),
+            Ok(_) => Ok(reply),
         }
     }
 
     fn site<'a>(&'a self, folder: &'a Path, on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync)) -> Site<'a> {
         let (ServerRequest { config, run, .. }, Images { dataset, share, .. }) = (self.request, self.images);
+        let collects = self
+            .request
+            .site_message
+            .as_ref()
+            .is_some_and(|site_message| site_message.broadcast.kind == ExchangeKind::Collect);
         // Private work is finished only with the noise and the probability with which it began, and on the persons that it hid.
         let images = config.privacy.as_ref().map(|_| hidden(&share.train, dataset.train.persons())).unwrap_or_default();
         Site {
@@ -64,6 +76,7 @@ impl ExchangeWork<'_> {
             run: RunId::new(config.identity(), format!("{run}{images}")),
             checkpoint: config.checkpoint.clone(),
             warn: Arc::new(|line: &str| log::warn!("{line}")),
+            keeps: self.is_audited && collects,
             on_step,
         }
     }

@@ -41,8 +41,9 @@ use self::exchange_work::ExchangeWork;
 pub use self::late_join::{CONFIG as JOIN_CONFIG, LateGenerator, NETWORKS, fine_tune, networks};
 use self::ledger_entry::RequestRecord;
 pub use self::rehearse::{Rehearsal, rehearse};
+use self::release::Leaving;
 use self::server_request::ServerRequest;
-use self::site_error::{SiteError, check_leaving};
+use self::site_error::SiteError;
 use self::site_images::Images;
 pub use self::site_images::SiteImages;
 use super::ledger::{Asked, History};
@@ -169,21 +170,19 @@ fn work(
     let max_time = context.map_or(Duration::MAX, |context| Duration::from_secs_f64(context.policy.max_seconds));
     let algorithm = images.algorithm(&request.config)?;
     let (images, algorithm) = (&images, &*algorithm);
-    let work = ExchangeWork { settings, request: &request, images, algorithm, started, max_time };
+    let is_audited = context.is_some_and(|context| context.audits(site_message.broadcast.kind));
+    let work = ExchangeWork { settings, request: &request, images, algorithm, started, max_time, is_audited };
     if let Some(context) = context
         && !work.has_reply(site_message)?
     {
         context.charge(&history, site_message, record)?;
     }
-    let answer = work.answer(site_message, stop)?;
-    let (trained, content) = (answer.params.clone(), answer.packed());
-    if let Some(context) = context {
-        check_leaving(&context.policy, &content)?;
-        if context.check_answer(&request, &history, &content, record)? {
-            work.release(context, &site_message.broadcast, &trained, record, stop)?;
-        }
-        context.check_still_approved(&request)?;
-    }
+    let reply = work.answer(site_message, stop)?;
+    let Some(context) = context else { return Ok(Content::of_reply(reply).packed()) };
+    let leaving = Leaving { work: &work, context, history: &history, site_message, stop };
+    let reply = leaving.choose(reply, record)?;
+    let content = Content::of_reply(reply).packed();
+    context.check_still_approved(&request)?;
     Ok(content)
 }
 

@@ -1,22 +1,26 @@
-//! The gate: the site audits a generator that has trained on its images before the generator leaves. The policy's `[release]` says when it stays.
+//! The release of a generator: the site audits one that has trained on its images before it leaves. The policy's `[release]` says when it stays.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
-use effgan_fl::policy::{IfUnsure, Release};
-use effgan_fl::{Broadcast, ExchangeKind, Refusal};
-use effgan_metrics::{Membership, Memorisation};
-use effgan_nn::gan::{GENERATOR, recompute_statistics};
-use effgan_nn::{DeviceName, Params};
+use effgan_data::Dataset;
+use effgan_fl::local::LocalWork;
+use effgan_fl::message::{STEPS, Update};
+use effgan_fl::policy::{IfUnsure, OnFail, Release};
+use effgan_fl::{ExchangeKind, Refusal, Reply, SiteMessage};
+use effgan_metrics::{Attack, Membership, Memorisation, membership_of_scores};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, discriminator_logits, recompute_statistics};
+use effgan_nn::{Device, Params};
 
 use super::SiteResult;
 use super::context::SiteContext;
 use super::exchange_work::ExchangeWork;
-use super::ledger_entry::RequestRecord;
-use super::site_error::SiteError;
+use super::ledger_entry::{RequestRecord, arrays};
+use super::site_error::{SiteError, check_leaving};
 use crate::failure::{Failure, Kind};
-use crate::protocol::ledger::{Audited, Entry};
+use crate::protocol::Content;
+use crate::protocol::ledger::{Audited, Entry, History};
 use crate::scores::{Attacked, Audit, Auditor, FeatureNet, Generator, Images, MemberAudit, Share};
 
 /// Samples of a generator by which it is audited.
@@ -30,88 +34,156 @@ enum Finding {
     Exceeded(String),
 }
 
-impl ExchangeWork<'_> {
-    /// Audits the generator among the parameters `trained` from `broadcast`, and writes into the ledger what was found. Where training was private,
-    /// the generator leaves whatever was found: to withhold one would tell something about the images that no ε counts.
+/// A reply with a generator that has trained on the site's images, and is about to leave.
+pub(super) struct Leaving<'a> {
+    pub(super) work: &'a ExchangeWork<'a>,
+    pub(super) context: &'a SiteContext,
+    pub(super) history: &'a History,
+    pub(super) site_message: &'a SiteMessage,
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl SiteContext {
+    /// Whether the generators of such replies are audited before they leave.
+    pub(super) fn audits(&self, kind: ExchangeKind) -> bool {
+        match kind {
+            ExchangeKind::Collect => true,
+            ExchangeKind::Average => self.policy.release.audit_rounds,
+            _ => false,
+        }
+    }
+}
+
+impl Leaving<'_> {
+    /// The reply that leaves: `reply` when its audit allows it, or one of an earlier state of its training; one that has left before leaves again.
     ///
     /// # Errors
-    /// [`Refusal::Withheld`] when it may not leave; a ledger that cannot be written.
-    pub(super) fn release(
-        &self,
-        context: &SiteContext,
-        broadcast: &Broadcast,
-        trained: &Params,
-        record: &RequestRecord,
-        stop: &AtomicBool,
-    ) -> SiteResult<()> {
-        let limits = context.policy.release;
-        let is_audited = match broadcast.kind {
-            ExchangeKind::Collect => true,
-            ExchangeKind::Average => limits.audit_rounds,
-            _ => false,
-        };
-        if !is_audited {
-            return Ok(());
+    /// What the policy does not allow; [`Refusal::Withheld`]; a file that cannot be read or written.
+    pub(super) fn choose(&self, reply: Reply, record: &mut RequestRecord) -> SiteResult<Reply> {
+        let Self { work, context, history, site_message, .. } = *self;
+        let content = Content::of_reply(reply.clone()).packed();
+        check_leaving(&context.policy, &content)?;
+        let kept = if work.is_audited { work.kept(site_message)? } else { Vec::new() };
+        if history.has_answered()
+            && let Some(sent) = kept.iter().map(|update| with(&reply, update)).find(|sent| self.has_sent(sent))
+        {
+            return Ok(sent);
         }
-        let audit = match self.audit((context.audit_seed()?, context.device()), broadcast, trained, stop) {
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error.into()),
-            audit => audit.map_err(|error| error.line()),
+        if !context.check_answer(work.request, history, &content, record)? || !work.is_audited {
+            return Ok(reply);
+        }
+        let Ok(update) = &reply.outcome else { return Ok(reply) };
+        // With the discriminator, where it was kept.
+        let latest = kept.first().filter(|kept| steps_of(kept) == steps_of(update)).unwrap_or(update);
+        let mut stays = self.audit(latest, record)?;
+        if stays.is_some() && context.policy.release.on_fail == OnFail::Earlier {
+            for earlier in kept.iter().filter(|kept| self.is_earlier(kept, update, record)) {
+                stays = self.audit(earlier, record)?;
+                if stays.is_none() {
+                    return Ok(with(&reply, earlier));
+                }
+            }
+        }
+        stays.map_or(Ok(reply), |why| Err(SiteError::new(Refusal::Withheld, why)))
+    }
+
+    fn has_sent(&self, reply: &Reply) -> bool {
+        self.history.has_sent(&arrays(&Content::of_reply(reply.clone()).packed()))
+    }
+
+    /// Whether what was kept may be sent in place of a fine-tuned generator: it has seen every image.
+    fn is_earlier(&self, kept: &Update, update: &Update, record: &RequestRecord) -> bool {
+        let steps = steps_of(kept);
+        let passes =
+            record.run_request.as_ref().and_then(|run_request| run_request.passes(LocalWork::Steps(steps as u32)));
+        let is_collected = self.site_message.broadcast.kind == ExchangeKind::Collect;
+        is_collected && steps < steps_of(update) && passes.is_some_and(|passes| passes >= 1.0)
+    }
+
+    /// Audits the generator of `update`, and writes into the ledger what was found. Returns why it stays; `None` when it may leave. Where training
+    /// was private, it may leave whatever was found: to withhold one would tell something about the images that no ε counts.
+    fn audit(&self, update: &Update, record: &RequestRecord) -> SiteResult<Option<String>> {
+        let limits = self.context.policy.release;
+        let (seed, device) = (self.context.audit_seed()?, self.context.device().open()?);
+        let audit = match self.attacked(update, seed, device) {
+            Err(failure) if failure.kind() == Kind::Interrupted => return Err(failure.into()),
+            audit => audit.map_err(|failure| failure.line()),
         };
-        let finding = finding(&limits, audit.as_ref().map_err(String::as_str));
-        let (leaves, why) = match finding {
+        let (leaves, why) = match finding(&limits, audit.as_ref().map_err(String::as_str)) {
             Finding::Kept => (true, audit.as_ref().err().cloned().unwrap_or_default()),
             Finding::Unsure(why) => (limits.if_unsure == IfUnsure::Release, why),
             Finding::Exceeded(why) => (false, why),
         };
-        let leaves = leaves || self.request.config.privacy.is_some();
-        let (asked, audit) = (record.asked.clone(), audit.ok());
-        context.ledger.append(Entry::Audited(Box::new(Audited { asked, limits, leaves, why: why.clone(), audit })))?;
-        if leaves { Ok(()) } else { Err(SiteError::new(Refusal::Withheld, why)) }
+        let leaves = leaves || self.work.request.config.privacy.is_some();
+        let (asked, steps, audit) = (record.asked.clone(), steps_of(update), audit.ok());
+        let entry = Audited { asked, steps, limits, leaves, why: why.clone(), audit };
+        self.context.ledger.append(Entry::Audited(Box::new(entry)))?;
+        Ok((!leaves).then_some(why))
     }
 
-    fn audit(
-        &self,
-        (seed, device): (u64, DeviceName),
-        broadcast: &Broadcast,
-        trained: &Params,
-        stop: &AtomicBool,
-    ) -> Result<MemberAudit, Failure> {
-        let (dataset, share) = (&self.images.dataset, &self.images.share);
-        let (pixels, shape) = (dataset.train.pixels(), dataset.train.shape());
-        let (model, device) = (self.images.model(&self.request.config)?, device.open()?);
-        let network = FeatureNet::without_training(dataset, device);
-        let labels = dataset.train.labels();
-        let trained_on: BTreeSet<u8> = share.train.iter().map(|&image| labels[image as usize]).collect();
-        let without: Vec<u8> = (0..dataset.train.num_classes())
-            .map(|class| class as u8)
-            .filter(|class| !trained_on.contains(class))
-            .collect();
+    fn attacked(&self, update: &Update, seed: u64, device: Device) -> Result<MemberAudit, Failure> {
+        let Self { work, stop, .. } = *self;
+        let (config, broadcast) = (&work.request.config, &self.site_message.broadcast);
+        let (dataset, share) = (&work.images.dataset, &work.images.share);
+        let (model, network) = (work.images.model(config)?, FeatureNet::without_training(dataset, device));
+        let without = classes_without(dataset, &share.train);
         let samples = |tensors| Images::Generator(Generator { model: &model, tensors, without: &without, seed });
         // In the first round, the networks that came have not seen an image.
         let reference = (broadcast.round > 1)
             .then(|| recompute_statistics(&model.network, &broadcast.params.under(GENERATOR), device))
             .transpose()?;
-        let subset = |indices: &[u32]| Images::Subset(pixels, shape, indices.to_vec());
-        let share = Share {
+        let subset = |indices: &[u32]| Images::Subset(dataset.train.pixels(), dataset.train.shape(), indices.to_vec());
+        let of_site = Share {
             name: share.name.to_string(),
             train: subset(&share.train),
             held_out: subset(&share.held_out),
-            samples: Some(samples(trained.under(GENERATOR))),
+            samples: Some(samples(update.params.under(GENERATOR))),
         };
-        let auditor = Auditor {
-            name: self.request.config.name.clone(),
-            shares: vec![share],
-            reference: reference.map(samples),
-            network: &network,
-            samples: SAMPLES,
-            device,
-            jobs: self.settings.jobs,
-            stop,
-            progress: &|_, _| {},
-        };
+        let (name, jobs, progress) = (config.name.clone(), work.settings.jobs, &|_, _| {});
+        let (shares, reference, network, samples) = (vec![of_site], reference.map(samples), &network, SAMPLES);
+        let auditor = Auditor { name, shares, reference, network, samples, device, jobs, stop, progress };
         let Audit { mut members, notes, .. } = auditor.audit()?;
-        members.pop().ok_or_else(|| Failure::data(anyhow!(notes.join("; "))))
+        let found = members.pop().ok_or_else(|| Failure::data(anyhow!(notes.join("; "))))?;
+        let discriminator = update.params.under(DISCRIMINATOR);
+        if discriminator.is_empty() {
+            return Ok(found);
+        }
+        let logits = |images: &[u32]| logits(&model, &discriminator, dataset, images, device);
+        let of_logits = membership_of_scores(Attack::Discriminator, logits(&share.train)?, logits(&share.held_out)?);
+        Ok(MemberAudit { discriminator: Some(of_logits.map_err(Failure::data)?), ..found })
     }
+}
+
+/// `reply` with the generator of `update`.
+fn with(reply: &Reply, update: &Update) -> Reply {
+    let mut reply = reply.clone();
+    let params = update.params.under(GENERATOR).named_under(GENERATOR);
+    reply.outcome = Ok(Update { params, ..update.clone() });
+    reply
+}
+
+fn steps_of(update: &Update) -> u64 {
+    update.metrics.get(STEPS).copied().unwrap_or_default() as u64
+}
+
+/// The classes that none of `images` is of.
+fn classes_without(dataset: &Dataset, images: &[u32]) -> Vec<u8> {
+    let labels = dataset.train.labels();
+    let there: BTreeSet<u8> = images.iter().map(|&image| labels[image as usize]).collect();
+    (0..dataset.train.num_classes()).map(|class| class as u8).filter(|class| !there.contains(class)).collect()
+}
+
+fn logits(
+    model: &GanModel,
+    discriminator: &Params,
+    dataset: &Dataset,
+    images: &[u32],
+    device: Device,
+) -> Result<Vec<f64>, Failure> {
+    let labels: Vec<u8> = images.iter().map(|&image| dataset.train.labels()[image as usize]).collect();
+    let pixels: Vec<u8> = images.iter().flat_map(|&image| dataset.train.image(image as usize)).copied().collect();
+    let logits = discriminator_logits(&model.network, discriminator, &pixels, &labels, device)?;
+    Ok(logits.into_iter().map(f64::from).collect())
 }
 
 /// What an audit, or the reason why there is none, says of the limits; the worst of all.
@@ -189,7 +261,7 @@ mod tests {
             Membership { auc: 0.5, auc_low: 0.5, auc_high: 0.5, tpr: 0.0, tpr_low: 0.0, tpr_high: 0.0, ..membership };
         let attacks = [(Space::Features, nothing), (Space::Pixels, membership)];
         let attacks = attacks.map(|(space, membership)| Attacked { space, membership }).into();
-        MemberAudit { member: "north".into(), num_train: 50, num_held_out: 50, copies, attacks }
+        MemberAudit { member: "north".into(), num_train: 50, num_held_out: 50, copies, attacks, discriminator: None }
     }
 
     #[test]

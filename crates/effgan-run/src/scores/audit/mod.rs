@@ -21,7 +21,7 @@ use crate::failure::{Failure, Result};
 /// Images of more values than these are compared by their low-passes.
 const MOST_PIXELS: usize = 3 * 32 * 32;
 /// With fewer training or held-out images, an interval says nothing: among 36 and 4 images that nothing tells apart, one in fifteen was above 0.5.
-const LEAST_IMAGES: usize = 20;
+pub const MIN_AUDITED: usize = 20;
 
 /// What is known of all members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct MemberAudit {
     pub copies: Option<Memorisation>,
     /// The outcome of each attack.
     pub attacks: Vec<Attacked>,
+    /// The outcome of the attack by the discriminator, which stays at its client, on images alone; `None` where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminator: Option<Membership>,
 }
 
 /// The outcome of an attack.
@@ -119,9 +122,9 @@ impl Auditor<'_> {
         for (i, share) in self.shares.iter().enumerate() {
             let [train, held_out] =
                 [&share.train, &share.held_out].map(|images| images.count().expect("shares have a number of images"));
-            if train.min(held_out) < LEAST_IMAGES {
+            if train.min(held_out) < MIN_AUDITED {
                 notes.push(format!(
-                    "{} is not audited: {train} of its images trained and {held_out} were held out, and {LEAST_IMAGES} of both are needed; a \
+                    "{} is not audited: {train} of its images trained and {held_out} were held out, and {MIN_AUDITED} of both are needed; a \
                      larger partition.held_out holds out more",
                     share.name
                 ));
@@ -157,7 +160,7 @@ impl Auditor<'_> {
                 };
             }
         }
-        Ok(MemberAudit { member: share.name.clone(), num_train, num_held_out, copies, attacks })
+        Ok(MemberAudit { member: share.name.clone(), num_train, num_held_out, copies, attacks, discriminator: None })
     }
 
     /// The first `n` ≥ 1 images in each space.
@@ -188,3 +191,6 @@ impl Auditor<'_> {
         Ok([features].into_iter().chain(pixels).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

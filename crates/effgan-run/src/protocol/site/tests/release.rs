@@ -6,9 +6,11 @@ use effgan_fl::policy::Release;
 use super::*;
 use crate::protocol::ledger::Audited;
 
-/// A kit with so many digits of two kinds in place of its noise, of which a tenth are test images.
+/// A kit with so many digits of two kinds in place of its noise, of which a tenth are test images. Its secret is always the same. No interval is
+/// so narrow that `max_tpr_at_1 = 0` is kept.
 fn digits(policy: &str, num: usize) -> Kit {
     let kit = Kit::new(&format!("approve = \"any\"\nmin_images = 1\nmax_passes = 5000.0\n{policy}"));
+    fs::write(kit.folder.path().join("hold-out.secret"), "5".repeat(64)).unwrap();
     let data = kit.folder.path().join("data");
     fs::remove_dir_all(&data).unwrap();
     let train = DatasetConfig::of(DatasetName::MnistMini).load().unwrap().train;
@@ -57,6 +59,8 @@ fn a_generator_that_has_learned_its_images_by_heart_stays_and_the_server_learns_
     assert_eq!((audit.num_train, audit.num_held_out, audited.leaves), (20, 20, false), "{audited:?}");
     assert!(audit.strongest().unwrap().membership.auc_low > 0.6, "{audit:?}");
     assert!(audited.why.ends_with(", and max_auc = 0.6"), "{}", audited.why);
+    // The discriminator has seen nothing else, and tells still more; only the site has it.
+    assert!(audit.discriminator.as_ref().unwrap().auc_low > 0.6, "{audit:?}");
     // What leaves is what leaves with any other refusal.
     assert_eq!(refusal(&reply), Some(Refusal::Withheld));
     let other = kit.ask("train", Content::default());
@@ -71,6 +75,35 @@ fn a_generator_that_has_learned_its_images_by_heart_stays_and_the_server_learns_
     assert!(text.contains("audited: stays, since "), "{text}");
 }
 
+/// After 1,500 epochs the images are known by heart; the interval of an earlier generator still contains the limit.
+#[test]
+fn an_earlier_generator_leaves_in_place_of_one_that_stays_and_no_other_after_it() {
+    let kit = digits("[release]\nmax_auc = 0.6\nif_unsure = \"release\"\non_fail = \"earlier\"\n", 44);
+    let reply = collect(&kit, &config(1500));
+    assert_eq!(refusal(&reply), None);
+    let steps: Vec<(u64, bool)> = audits(&kit).iter().map(|audited| (audited.steps, audited.leaves)).collect();
+    let (last, before) = steps.split_last().unwrap();
+    assert!(!before.is_empty() && before.iter().all(|(_, leaves)| !leaves) && last.1, "{steps:?}");
+    let halved: Vec<u64> = (0..steps.len()).map(|halvings| 1500 >> halvings).collect();
+    assert_eq!(steps.iter().map(|(steps, _)| *steps).collect::<Vec<_>>(), halved);
+    assert_eq!(reply.numbers["steps"], last.0 as f64);
+    // All of the training counts, and the same request gets the same generator without another audit.
+    let history = History::of_config(&kit.ledger(), &Config::parse(&config(1500), &[]).unwrap().identity()).unwrap();
+    assert_eq!((history.spent.run.steps, history.is_fine_tuned), (1500, true));
+    let again = collect(&kit, &config(1500));
+    assert_eq!((again.params, again.numbers["steps"]), (reply.params.clone(), reply.numbers["steps"]));
+    assert_eq!(audits(&kit).len(), steps.len());
+    // It is the generator that a fine-tuning of so many steps makes.
+    let other = Kit { folder: tempfile::tempdir().unwrap(), settings: kit.settings.clone() };
+    let policy = other.folder.path().join("policy.toml");
+    fs::write(&policy, "approve = \"any\"\nmin_images = 1\n").unwrap();
+    fs::copy(kit.folder.path().join("hold-out.secret"), other.folder.path().join("hold-out.secret")).unwrap();
+    let settings =
+        SiteSettings { state_dir: other.folder.path().join("state"), policy: Some(policy), ..other.settings.clone() };
+    let shorter = collect(&Kit { settings, ..other }, &config(last.0 as u32));
+    assert_eq!(shorter.params, reply.params);
+}
+
 fn table(kit: &Kit) -> Vec<u8> {
     let mut table = Vec::new();
     crate::protocol::ledger::table(&kit.ledger(), &mut table).unwrap().unwrap();
@@ -80,7 +113,7 @@ fn table(kit: &Kit) -> Vec<u8> {
 /// Each answer would be a bit about images, to a question that the server chooses.
 #[test]
 fn a_server_that_asks_again_learns_nothing_new_and_its_training_counts() {
-    let (kit, config) = (digits("[release]\nmax_auc = 0.5\nif_unsure = \"withhold\"\n", 44), config(2));
+    let (kit, config) = (digits("[release]\nmax_tpr_at_1 = 0.0\nif_unsure = \"withhold\"\n", 44), config(2));
     assert_eq!(refusal(&collect(&kit, &config)), Some(Refusal::Withheld));
     let history = || History::of_config(&kit.ledger(), &Config::parse(&config, &[]).unwrap().identity()).unwrap();
     let spent = history().spent.run;
@@ -128,12 +161,12 @@ fn a_generator_that_cannot_be_audited_leaves_unless_the_policy_has_a_limit_or_re
 /// Withholding would tell something about the images that no ε counts.
 #[test]
 fn a_privately_trained_generator_leaves_whatever_its_audit_finds() {
-    let kit = digits("[release]\nmax_auc = 0.5\n", 44);
+    let kit = digits("[release]\nmax_tpr_at_1 = 0.0\n", 44);
     let private = config(1).replace("base_channels = 16 }", "base_channels = 16, norm = \"none\" }");
     let private = format!("{private}privacy = {{ noise_multiplier = 8.0 }}\n");
     assert_eq!(refusal(&collect(&kit, &private)), None);
     let [audited] = &audits(&kit)[..] else { panic!("one audit") };
-    assert!(audited.leaves && audited.why.contains("max_auc = 0.5"), "{audited:?}");
+    assert!(audited.leaves && audited.why.contains("max_tpr_at_1 = 0"), "{audited:?}");
 }
 
 #[test]
@@ -142,7 +175,7 @@ fn generators_of_rounds_are_audited_where_the_policy_says_so() {
     for (policy, num, code) in [
         ("", 0, None),
         ("[release]\naudit_rounds = true\n", 1, None),
-        ("[release]\naudit_rounds = true\nmax_auc = 0.5\n", 1, Some(Refusal::Withheld)),
+        ("[release]\naudit_rounds = true\nmax_tpr_at_1 = 0.0\n", 1, Some(Refusal::Withheld)),
     ] {
         let kit = digits(policy, 44);
         assert_eq!(refusal(&kit.round(&config, ExchangeKind::Average, 2)), code, "{policy}");
@@ -172,5 +205,5 @@ fn the_samples_of_an_audit_are_the_sites_secret() {
 
 #[test]
 fn the_default_limits_withhold_nothing() {
-    assert!(!Release::default().withholds());
+    assert!(!Release::default().has_limit() && !Release::default().withholds_unaudited());
 }
