@@ -37,9 +37,16 @@ def of_members(members):
         yield row | {"highest": max(attack["auc_high"] for attack in attacks)}
 
 
+def audit_of(run, effgan):
+    """Kept in the run's folder, so that this script goes on where it was stopped."""
+    file = run / "audit.json"
+    if not file.exists():
+        file.write_bytes(subprocess.run([effgan, "audit", run, "--json"], stdout=subprocess.PIPE, check=True).stdout)
+    return json.loads(file.read_text())
+
+
 def rows_of(run, effgan):
-    done = subprocess.run([effgan, "audit", run, "--json"], stdout=subprocess.PIPE, check=True)
-    audit = json.loads(done.stdout)
+    audit = audit_of(run, effgan)
     wholes = [(whole, audit[whole]["attacks"]) for whole in ("average", "ensemble") if whole in audit]
     members = [("members", of_members(audit["members"]))] if len(audit["members"]) > 1 else []
     return [{"of": of} | attack for of, attacks in wholes + members for attack in attacks]
@@ -57,7 +64,7 @@ def audit(args):
                 "algorithm": row["label"],
                 "fine_tune_epochs": row.get("algorithm.fine_tune_epochs"),
             }
-            for attack in rows_of(args.sweep / cell, args.effgan):
+            for attack in rows_of(args.sweep / "cells" / cell, args.effgan):
                 shown = {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in attack.items()}
                 writer.writerow(about | shown)
 

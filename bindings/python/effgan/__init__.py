@@ -83,10 +83,20 @@ class Run:
 
     @property
     def verdict(self) -> dict[str, Any] | None:
-        """What the numbers of a finished run say of it: ``"verdict"`` (``"fine"``, ``"short"``, ``"collapsed"`` or ``"diverged"``),
-        ``"reason"``, and ``"advice"`` unless it is fine. ``None`` for a run that is not done."""
+        """What the numbers of a finished run say of it: ``"verdict"`` (``"fine"``, ``"short"``, ``"collapsed"``, ``"memorising"`` or
+        ``"diverged"``), ``"reason"``, and ``"advice"`` unless it is fine. ``None`` for a run that is not done."""
         verdicts = [event for event in self.metrics if event["event"] == "verdict"]
         return verdicts[-1] if verdicts else None
+
+    def audit(self, *, samples: int = 10_000, jobs: int | None = None) -> dict[str, Any]:
+        """Whether the images that generators of this simulated run were trained on can be told from images that they never saw, by ``samples`` of each.
+
+        The result has ``members``, and where there are such ``average`` and ``ensemble``; each has ``num_train``, ``num_held_out``, ``copies``, and as
+        ``attacks`` the area under the ROC curve (``auc``, from ``auc_low`` to ``auc_high``; 0.5 is guessing) of each ``attack`` in each ``space``, plain and
+        ``is_calibrated``: less what the generator that all members began with tells. ``notes`` lists what to know, such as members that have too few images.
+        """
+        audit: dict[str, Any] = json.loads(_effgan.audit(self.path, samples=samples, jobs=jobs))
+        return audit
 
     @property
     def model(self) -> Model:

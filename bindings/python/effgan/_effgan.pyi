@@ -20,6 +20,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "answer",
+    "audit",
     "deal",
     "evaluate",
     "federate",
@@ -293,6 +294,7 @@ def resume(
     settings: dict[str, Any] | None = None,
     progress: Callable[[dict[str, Any]], object] | None = None,
 ) -> None: ...
+def audit(path: str | os.PathLike[str], *, samples: int = 10_000, jobs: int | None = None) -> str: ...
 def evaluate(
     images_or_model: np.ndarray | Model | str | os.PathLike[str],
     reference: np.ndarray | str | os.PathLike[str] | dict[str, Any] | None,

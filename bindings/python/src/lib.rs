@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "what the macros of PyO3 export is public")]
 
 mod arguments;
+mod audit;
 mod errors;
 mod evaluate;
 mod federation;
@@ -17,6 +18,8 @@ mod _effgan {
     use effgan_run::api;
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::audit::audit;
     #[pymodule_export]
     use super::errors::{DataError, EffganError, InternalError, RunFailed, UsageError};
     #[pymodule_export]

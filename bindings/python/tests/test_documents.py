@@ -11,8 +11,8 @@ from conftest import REPOSITORY
 PAGES = sorted(path.relative_to(REPOSITORY) for folder in ("*.md", "docs/**/*.md") for path in REPOSITORY.glob(folder))
 # Pages that name the tests which prove their sentences.
 HELD = [Path("docs/attacks.md"), Path("docs/what-leaves-your-site.md")]
-# A test is a sentence; keys of configs have fewer words.
-NAME = r"`((?:[a-z0-9]+_){3,}[a-z0-9]+)`"
+# A test is a sentence; keys of configs have fewer words, and one of a policy as many.
+NAME = r"`(?!max_tpr_at_1`)((?:[a-z0-9]+_){3,}[a-z0-9]+)`"
 # Made by fuzzing and not committed.
 MADE = {REPOSITORY / "fuzz/corpus", REPOSITORY / "fuzz/artifacts"}
 

@@ -70,6 +70,18 @@ def test_the_verdict_on_a_run_of_a_few_steps_says_what_to_try(run: effgan.Run) -
     assert run.metrics[-1]["event"] == "stage", "the verdict is not the last event, and found all the same"
 
 
+def test_an_audit_is_that_of_the_program(tmp_path: Path, program: Path) -> None:
+    settings = {"partition": {"kind": "iid", "clients": 3, "held_out": 0.5}}
+    run = effgan.run(TINY, out=tmp_path / "run", settings=settings)
+    said = subprocess.run([program, "audit", run.path, "--num", "100", "--json"], check=True, capture_output=True).stdout
+    audit = run.audit(samples=100)
+    assert audit == json.loads(said)
+    assert [member["num_train"] for member in audit["members"]] == [20, 20, 20]
+    assert audit["average"]["num_held_out"] == 60 and 0 <= audit["ensemble"]["attacks"][0]["auc"] <= 1
+    with pytest.raises(effgan.UsageError, match="samples = 1 must be from 2 to 100000"):
+        run.audit(samples=1)
+
+
 def test_progress_hears_rounds_and_scores_in_the_callers_thread(tmp_path: Path) -> None:
     heard: list[tuple[threading.Thread, dict[str, Any]]] = []
     run = effgan.run(TINY, out=tmp_path / "run", progress=lambda event: heard.append((threading.current_thread(), event)))

@@ -32,7 +32,7 @@ use crate::protocol::SiteList;
 pub use crate::protocol::retention::prune;
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
-pub use crate::scores::{Evaluation, NetworkChoice};
+pub use crate::scores::{Audit, Evaluation, NetworkChoice};
 pub use crate::steps::{Members, Steps};
 
 /// Maximum number of images of one call, since all of them are in memory.
@@ -45,6 +45,15 @@ pub struct Hardware {
     pub device: DeviceName,
     /// Threads; all cores when absent.
     pub jobs: Option<usize>,
+}
+
+/// Audits the generators of the run in the folder `path` by so many `samples` of each: [`pipeline::audit`].
+///
+/// # Errors
+/// As there; also no threads.
+pub fn audit(path: &Path, samples: usize, jobs: Option<usize>, stop: &AtomicBool) -> Result<Audit> {
+    let nothing = Progress::events(|_| {});
+    pipeline::audit(path, samples, Execution::new(checked(jobs)?, &nothing, stop), &|_, _| {})
 }
 
 /// What to run, and where.

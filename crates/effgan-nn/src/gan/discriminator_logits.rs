@@ -52,10 +52,12 @@ mod tests {
         };
         let all = logits(&images);
         assert_eq!(all.len(), 100);
-        assert!(all.iter().any(|logit| (logit - all[0]).abs() > 1e-3), "images differ");
+        let spread = all.iter().fold(f32::MIN, |most, &logit| most.max(logit))
+            - all.iter().fold(f32::MAX, |least, &logit| least.min(logit));
+        assert!(spread > 0.0, "images differ");
         for (i, image) in images.chunks(64).enumerate() {
             let alone = logits(image)[0];
-            assert!((alone - all[i]).abs() < 1e-5, "{i}: {alone} {}", all[i]);
+            assert!((alone - all[i]).abs() < 1e-3 * spread, "{i}: {alone} {}", all[i]);
         }
     }
 }

@@ -13,14 +13,19 @@ use crate::scores::{Audit, Auditor, FeatureNet, Images, MemberAudit, Share, Trai
 
 /// Seed of the samples, whatever the run's seed: all runs are audited alike.
 const SEED: u64 = 1;
+/// Most samples of a generator: they are in memory at once.
+const MAX_SAMPLES: usize = 100_000;
 
 /// Audits the averaged generator, the ensemble and the members of the run in `folder` by `samples` samples of each. `progress` is told how many of how many members are done. The listener
 /// of `execution` is told nothing: an audit has no events.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when the run's images stayed at sites, or there is no feature network for them.
+/// [`Kind::Usage`](crate::Kind::Usage) when the run's images stayed at sites, or there is no feature network for them; too few or too many samples.
 pub fn audit(folder: &Path, samples: usize, execution: Execution, progress: &dyn Fn(usize, usize)) -> Result<Audit> {
     let (jobs, stop) = (execution.jobs(), execution.stop);
+    if !(2..=MAX_SAMPLES).contains(&samples) {
+        return Err(Failure::usage(anyhow!("samples = {samples} must be from 2 to {MAX_SAMPLES}")));
+    }
     if !folder.join("config.toml").is_file() {
         let line = format!(
             "{} is no run folder: it has no config.toml; pass the folder that effgan run made",

@@ -23,8 +23,10 @@ use crate::protocol::Content;
 use crate::protocol::ledger::{Audited, Entry, History};
 use crate::scores::{Attacked, Audit, Auditor, FeatureNet, Generator, Images, MemberAudit, Share};
 
-/// Samples of a generator by which it is audited.
-const SAMPLES: usize = 10_000;
+/// Samples for each training image by which a generator is audited, but at least and at most so many in all: of few images that a generator knows by
+/// heart, each is among few samples.
+const SAMPLES_PER_IMAGE: usize = 50;
+const SAMPLES: [usize; 2] = [1_000, 10_000];
 
 /// Whether the limits are kept, and otherwise what was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,7 +142,8 @@ impl Leaving<'_> {
             samples: Some(samples(update.params.under(GENERATOR))),
         };
         let (name, jobs, progress) = (config.name.clone(), work.settings.jobs, &|_, _| {});
-        let (shares, reference, network, samples) = (vec![of_site], reference.map(samples), &network, SAMPLES);
+        let (shares, reference, network) = (vec![of_site], reference.map(samples), &network);
+        let samples = (SAMPLES_PER_IMAGE * work.images.share.train.len()).clamp(SAMPLES[0], SAMPLES[1]);
         let auditor = Auditor { name, shares, reference, network, samples, device, jobs, stop, progress };
         let Audit { mut members, notes, .. } = auditor.audit()?;
         let found = members.pop().ok_or_else(|| Failure::data(anyhow!(notes.join("; "))))?;
