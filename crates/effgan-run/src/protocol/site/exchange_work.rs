@@ -87,6 +87,14 @@ impl ExchangeWork<'_> {
         self.settings.state_dir.join(run).join(self.images.share.name.as_str())
     }
 
+    /// Checks that the answer is still wanted, after what followed the training.
+    ///
+    /// # Errors
+    /// [`Refusal::Deadline`] or [`Refusal::TooMuchTime`].
+    pub(super) fn check_time(&self) -> SiteResult<()> {
+        if self.started.elapsed() < self.max_time.min(self.request.seconds) { Ok(()) } else { Err(self.out_of_time()) }
+    }
+
     fn is_out_of_time(&self) -> bool {
         // Flower's ClientApp sets `stop` at the deadline by a timer that may fire a little before ours.
         self.started.elapsed().saturating_add(Duration::from_secs(1)) >= self.max_time.min(self.request.seconds)
