@@ -104,8 +104,13 @@ impl StepObserver for ClientObserver<'_> {
     }
 
     fn resume_from(&mut self, steps: u64) -> Result<Option<TrainingState>> {
-        let Client { checkpoints, shard, algorithm, .. } = *self.client;
-        checkpoints.load_training(self.exchange, shard.client, steps, algorithm.losses())
+        let Client { checkpoints, shard, algorithm, keeps, .. } = *self.client;
+        let state = checkpoints.load_training(self.exchange, shard.client, steps, algorithm.losses())?;
+        if keeps && state.is_none() {
+            // What was kept is of work that is not gone on with, perhaps on other images.
+            checkpoints.remove_kept(self.exchange, shard.client)?;
+        }
+        Ok(state)
     }
 
     fn saves(&self, step: u64) -> bool {

@@ -136,16 +136,30 @@ impl Checkpoints {
     /// # Errors
     /// When a file cannot be read, or is of another version of the arithmetic.
     pub(crate) fn load_kept(&self, exchange: ExchangeId, client: &ClientName) -> Result<Vec<Update>> {
-        let (asked, prefix) = (self.asked(exchange, client), format!("{client}{KEPT}"));
-        let mut kept = Vec::new();
-        for path in list(&self.folder_of(exchange))? {
-            let is_kept = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix));
-            if is_kept && let Some((head, params)) = self.read::<KeptHead>(&path, &asked)? {
+        let (asked, mut kept) = (self.asked(exchange, client), Vec::new());
+        for path in self.kept_files(exchange, client)? {
+            if let Some((head, params)) = self.read::<KeptHead>(&path, &asked)? {
                 kept.push(Update { params, num_examples: head.num_examples, metrics: head.metrics });
             }
         }
         kept.sort_by_key(|update| std::cmp::Reverse(steps_of(update)));
         Ok(kept)
+    }
+
+    /// Removes what was kept of the work of `client` in this exchange.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub(crate) fn remove_kept(&self, exchange: ExchangeId, client: &ClientName) -> Result<()> {
+        self.kept_files(exchange, client)?.iter().try_for_each(|path| remove(fs::remove_file, path))
+    }
+
+    fn kept_files(&self, exchange: ExchangeId, client: &ClientName) -> Result<Vec<PathBuf>> {
+        let prefix = format!("{client}{KEPT}");
+        let is_kept = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))
+        };
+        Ok(list(&self.folder_of(exchange))?.into_iter().filter(is_kept).collect())
     }
 
     /// Saves the unfinished training of `client` after `steps`.

@@ -199,12 +199,13 @@ impl LocalTraining {
             for (losses, batch_size) in trainer.drain_losses()?.into_iter().zip(under_way.drain(..)) {
                 stops |= progress.report(losses, batch_size, observer)?.is_break();
             }
-            if saves || stops {
-                observer.save(trainer.state()?)?;
-            }
+            // What is kept comes before the state from which a resumed run goes on behind it.
             if keeps {
                 let params = trainer.params(Part::Averaged)?.merged_with(trainer.params(Part::Collected)?);
                 observer.keep(Update { params, num_examples, metrics: progress.metrics() })?;
+            }
+            if saves || stops {
+                observer.save(trainer.state()?)?;
             }
             if stops {
                 return Err(FlError::Interrupted);

@@ -94,11 +94,6 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// Whether nothing was trained.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The sum of both amounts.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {

@@ -161,7 +161,7 @@ impl<'a> Seen<'a> {
         (!names.is_empty()).then(|| Verdict {
             verdict: Outcome::Memorising,
             reason: format!("{} of {asked} sites withheld their generators: {}", names.len(), names.join(", ")),
-            advice: "try fewer epochs of fine-tuning, more images per site, or a [privacy] table".into(),
+            advice: "try fewer epochs of fine-tuning, more images per site, more of them held out, or a [privacy] table".into(),
         })
     }
 
@@ -334,7 +334,7 @@ mod tests {
         let line = line(vec![serde_json::from_value(last).unwrap()]);
         assert_eq!(
             line,
-            "the run may have learned images by heart: 1 of 3 sites withheld their generators: b; try fewer epochs of fine-tuning, more images per site, or a [privacy] table"
+            "the run may have learned images by heart: 1 of 3 sites withheld their generators: b; try fewer epochs of fine-tuning, more images per site, more of them held out, or a [privacy] table"
         );
     }
 

@@ -12,7 +12,7 @@ use effgan_nn::params;
 use crate::privacy::Counts;
 use crate::units::{counted, probability};
 
-use super::{Answered, Asked, Audited, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
+use super::{Answered, Asked, Audited, AuditedGenerator, Began, Entry, Head, Ledger, LedgerError, Line, Refused};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222;background:#fff}\
     table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25em .8em .25em 0;border-bottom:1px solid #ddd}\
@@ -143,31 +143,34 @@ fn sent(answered: &Answered) -> String {
     format!("sent {}{done}", parts.join(", "))
 }
 
-/// What an audit found, in words.
-fn audit(Audited { steps, leaves, why, audit, .. }: &Audited) -> String {
-    let after = format!("after {}", counted(*steps, "training step"));
-    let Some(audit) = audit else {
-        return format!("{after} not audited ({why}); {}", if *leaves { "leaves" } else { "stays" });
-    };
-    let found = audit.strongest().map(|attacked| {
-        let Membership { auc, auc_low, auc_high, .. } = &attacked.membership;
+/// What the audits of a request's generators found, and the decision, in words.
+fn audit(Audited { leaves, generators, .. }: &Audited) -> String {
+    let Some((last, before)) = generators.split_last() else { return String::new() };
+    let found = before.iter().map(|generator| found(generator, false)).chain([found(last, *leaves)]);
+    found.collect::<Vec<_>>().join("; ")
+}
+
+fn found(AuditedGenerator { steps, why, audit }: &AuditedGenerator, leaves: bool) -> String {
+    let (after, decision) = (counted(*steps, "training step"), if leaves { "leaves" } else { "stays" });
+    let Some(audit) = audit else { return format!("after {after} not audited ({why}): {decision}") };
+    let interval =
+        |Membership { auc, auc_low, auc_high, .. }: &Membership| format!("{auc:.3} ({auc_low:.3} to {auc_high:.3})");
+    let strongest = audit.strongest().map(|attacked| {
+        let numbers = format!("{} that trained from {}", counted(audit.num_train as u64, "image"), audit.num_held_out);
         format!(
-            "by samples, {} tells {} that trained from {} held-out ones with an area of {auc:.3} ({auc_low:.3} to {auc_high:.3}), other attacks with less",
-            attacked,
-            counted(audit.num_train as u64, "image"),
-            audit.num_held_out
+            "{attacked} tells {numbers} held-out ones with an area of {}, other attacks with less",
+            interval(&attacked.membership)
         )
     });
-    let found = found.unwrap_or_default();
-    let discriminator = audit.discriminator.as_ref().map(|Membership { auc, auc_low, auc_high, .. }| {
-        format!("; the discriminator, which stays here, does so with {auc:.3} ({auc_low:.3} to {auc_high:.3})")
-    });
-    let discriminator = discriminator.unwrap_or_default();
-    match (leaves, why.as_str()) {
-        (true, "") => format!("{after} audited: leaves; {found}{discriminator}"),
-        (true, why) => format!("{after} audited: leaves, though {why}{discriminator}"),
-        (false, why) => format!("{after} audited: stays, since {why}{discriminator}"),
-    }
+    let discriminator =
+        audit.discriminator.as_ref().map(|membership| format!(", the discriminator with {}", interval(membership)));
+    let because = match (leaves, why.as_str()) {
+        (_, "") => String::new(),
+        (true, why) => format!(" though {why}"),
+        (false, why) => format!(" since {why}"),
+    };
+    let (strongest, discriminator) = (strongest.unwrap_or_default(), discriminator.unwrap_or_default());
+    format!("after {after} audited: {decision}{because}; {strongest}{discriminator}")
 }
 
 /// Private updates, in words.
@@ -187,6 +190,10 @@ impl Totals {
                 self.answered += 1;
                 self.bytes += answered.arrays.values().map(|array| array.bytes).sum::<u64>();
                 self.trained = std::mem::take(&mut self.trained).plus(&answered.trained);
+            }
+            // The training of a generator that leaves is that of the answer.
+            Entry::Audited(audited) if !audited.leaves => {
+                self.trained = std::mem::take(&mut self.trained).plus(&audited.trained);
             }
             Entry::Refused(_) => self.refused += 1,
             _ => {}

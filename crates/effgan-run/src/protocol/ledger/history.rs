@@ -6,7 +6,7 @@ use effgan_fl::policy::{Amount, Release, Spent};
 use effgan_fl::{ExchangeKind, Refusal, RunRequest};
 use effgan_nn::params;
 
-use super::line::{Answered, Array, Asked, Audited, Began, Entry, Refused};
+use super::line::{Answered, Array, Asked, Audited, Began, Entry};
 use super::{Ledger, LedgerError};
 use crate::privacy::Counts;
 
@@ -17,10 +17,12 @@ pub struct History {
     pub spent: Spent,
     /// The approved runs, by the SHA-256 of their configs.
     pub approved: BTreeMap<String, Approval>,
-    /// Whether the site's fine-tuned generator has left for this run, or was withheld.
+    /// Whether the site's fine-tuned generator was decided on for this run: it has left, or was withheld.
     pub is_fine_tuned: bool,
-    /// The limits under which the generator that this very exchange asks for was withheld.
-    pub withheld_under: Option<Release>,
+    /// The last decision on what this very exchange asks for: the limits, and whether a generator may leave.
+    pub decided: Option<(Release, bool)>,
+    /// The exchange whose training was charged with the last decision, and its answer not yet seen.
+    charged: Option<(String, Exchange)>,
     /// Whether answers have left whose training had no noise: no ε bounds what these gave away.
     pub has_plain_answers: bool,
     /// The share of the images that is held out, since the first answer.
@@ -84,14 +86,13 @@ impl History {
         ledger.read(|_, line| match line.entry {
             Entry::Answered(answered) => history.add(*answered, asked, exchange.as_ref()),
             Entry::Began(began) => history.add_private(*began, asked),
-            Entry::Audited(audited) => history.add_audit(&audited, asked, exchange.as_ref()),
+            Entry::Audited(audited) => history.add_decision(*audited, asked, exchange.as_ref()),
             Entry::Approved { config, last_round, images, persons, .. } => {
                 let counts = images.map(|images| Counts { images, persons });
                 history.approved.insert(config, Approval { last_round, counts });
             }
             Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
-            Entry::Refused(refused) => history.add_withheld(&refused, asked),
-            Entry::Mended { .. } => {}
+            Entry::Refused(_) | Entry::Mended { .. } => {}
         })?;
         Ok(history)
     }
@@ -109,8 +110,13 @@ impl History {
         self.held_out.get_or_insert(held_out);
         let is_same_config = asked.identity == request.identity;
         let is_this = asked.is_of_the_run_of(request);
-        self.has_plain_answers |= trained.steps > 0 && trained.private.is_empty();
-        self.spend(is_this, &Amount { private: Vec::new(), ..trained });
+        let was_charged = self
+            .charged
+            .take()
+            .is_some_and(|of| Exchange::of(&asked).is_some_and(|exchange| of == (asked.identity.clone(), exchange)));
+        if !was_charged {
+            self.add_trained(is_this, trained);
+        }
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
@@ -119,26 +125,23 @@ impl History {
         }
     }
 
-    fn add_audit(&mut self, audited: &Audited, request: &Asked, exchange: Option<&Exchange>) {
-        if audited.asked.identity == request.identity
-            && exchange.is_some()
-            && Exchange::of(&audited.asked).as_ref() == exchange
-        {
-            self.withheld_under = (!audited.leaves).then_some(audited.limits);
+    fn add_decision(&mut self, audited: Audited, request: &Asked, exchange: Option<&Exchange>) {
+        let Audited { asked, limits, leaves, trained, .. } = audited;
+        let (is_this, of) = (asked.is_of_the_run_of(request), Exchange::of(&asked));
+        if asked.identity == request.identity && exchange.is_some() && of.as_ref() == exchange {
+            self.decided = Some((limits, leaves));
         }
-    }
-
-    /// That a generator was withheld tells a bit about the images, so it counts as if the generator had left.
-    fn add_withheld(&mut self, refused: &Refused, request: &Asked) {
-        let Refused { asked, refusal, trained, .. } = refused;
-        if *refusal != Refusal::Withheld {
-            return;
-        }
-        let is_this = asked.is_of_the_run_of(request);
-        self.spend(is_this, trained);
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
+        self.add_trained(is_this, trained);
+        self.charged = of.map(|exchange| (asked.identity, exchange));
+    }
+
+    fn add_trained(&mut self, is_this: bool, trained: Amount) {
+        self.has_plain_answers |= trained.steps > 0 && trained.private.is_empty();
+        // What its private updates cost was counted when they began.
+        self.spend(is_this, &Amount { private: Vec::new(), ..trained });
     }
 
     fn add_private(&mut self, Began { asked, private }: Began, request: &Asked) {

@@ -118,22 +118,32 @@ pub struct Began {
     pub private: Vec<PrivateUpdates>,
 }
 
-/// An audit of a generator. None of it leaves but whether the generator does.
+/// The audit of what a request for a generator is answered with, and the decision. None of it leaves but whether a generator does. Whatever was
+/// decided, the training is charged, and a fine-tuning is over: otherwise a server could ask for one decision after another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audited {
     /// The request whose answer has the generator.
     #[serde(flatten)]
     pub asked: Asked,
-    /// Training steps of the generator; fewer than those of the answer that was asked for where it is an earlier one.
-    pub steps: u64,
     /// The policy's limits at that time.
     pub limits: Release,
-    /// Whether the generator may leave.
+    /// Whether the last of the generators may leave.
     pub leaves: bool,
-    /// What was beyond a limit, or why it is not known; empty where an audit found all limits kept.
+    /// The generators that were audited: the trained one, and earlier ones where it stays.
+    pub generators: Vec<AuditedGenerator>,
+    /// The training that the request took; none where it was charged before.
+    pub trained: Amount,
+}
+
+/// What was found about one generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditedGenerator {
+    /// Its training steps.
+    pub steps: u64,
+    /// What was beyond a limit, or why it is not known; empty where an audit found nothing beyond one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// What was found; `None` where the generator could not be audited.
+    /// What was found; `None` where it could not be audited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<MemberAudit>,
 }
@@ -161,9 +171,6 @@ pub struct Refused {
     /// What the run requests, where the message could be read.
     #[serde(rename = "wishes", default, skip_serializing_if = "Option::is_none")]
     pub run_request: Option<RunRequest>,
-    /// The training that the refusal told something of: that of a generator which was withheld.
-    #[serde(default, skip_serializing_if = "Amount::is_nothing")]
-    pub trained: Amount,
 }
 
 impl Line {

@@ -18,7 +18,7 @@ use nix::libc::O_NOFOLLOW;
 
 pub use self::display::{page, table};
 pub use self::history::{Approval, Approvals, History, PendingRun};
-pub use self::line::{Answered, Array, Asked, Audited, Began, Entry, Line, Refused};
+pub use self::line::{Answered, Array, Asked, Audited, AuditedGenerator, Began, Entry, Line, Refused};
 
 /// The file's name in a site's folder.
 pub const LEDGER: &str = "ledger.jsonl";

@@ -22,7 +22,7 @@ fn answered(round: u32) -> Entry {
 
 fn refused(refusal: Refusal) -> Entry {
     let asked = Asked { kind: "query".into(), config: "1".repeat(64), ..Asked::default() };
-    Entry::Refused(Box::new(Refused { asked, refusal, why: "x".into(), run_request: None, trained: Amount::default() }))
+    Entry::Refused(Box::new(Refused { asked, refusal, why: "x".into(), run_request: None }))
 }
 
 fn lines(ledger: &Ledger) -> Result<Vec<Entry>> {
@@ -147,8 +147,8 @@ fn the_page_has_no_script_and_escapes_hostile_text() {
     let (_folder, ledger) = folder();
     let asked = Asked { kind: "query".into(), ..Asked::default() };
     let why = "\u{202e}<script>alert('x')</script> & \"quoted\"".to_owned();
-    let (refusal, trained) = (Refusal::DataUnusable, Amount::default());
-    ledger.append(Entry::Refused(Box::new(Refused { asked, refusal, why, run_request: None, trained }))).unwrap();
+    let refusal = Refusal::DataUnusable;
+    ledger.append(Entry::Refused(Box::new(Refused { asked, refusal, why, run_request: None }))).unwrap();
     let (mut page, mut table) = (Vec::new(), Vec::new());
     super::page(&ledger, &mut page).unwrap().unwrap();
     super::table(&ledger, &mut table).unwrap().unwrap();

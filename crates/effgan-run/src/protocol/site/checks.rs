@@ -23,14 +23,14 @@ impl SiteContext {
     pub(super) fn check_request(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
         self.policy.check(&request.run_request, &Spent::default())?;
         // A second request to collect would yield a second generator, from parameters that the server chooses.
-        let is_known = history.has_answered() || history.withheld_under.is_some();
+        let is_known = history.has_answered() || history.decided.is_some();
         let is_repeated = |site_message: &SiteMessage| site_message.broadcast.kind == ExchangeKind::Collect && is_known;
         if history.is_fine_tuned && request.site_message.as_ref().is_some_and(|site_message| !is_repeated(site_message))
         {
-            let why = "the fine-tuned generator has already left for this run; only the same request is answered, with the same generator";
+            let why = "the fine-tuned generator has already left for this run, or was withheld; only the same request has an answer, the same one";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }
-        if history.withheld_under == Some(self.policy.release) {
+        if history.decided == Some((self.policy.release, false)) {
             let why = "this generator was audited before and may not leave, by the same [release] of policy.toml; effgan federation ledger says why";
             return Err(SiteError::new(Refusal::Withheld, why));
         }
@@ -182,7 +182,7 @@ impl SiteContext {
         record.run_request = Some(run_request.clone());
         self.policy.check(&run_request, &history.spent)?;
         match &request.site_message {
-            Some(site_message) if !history.has_answered() => Ok(self.policy.check_work(
+            Some(site_message) if !history.has_answered() && history.decided.is_none() => Ok(self.policy.check_work(
                 &run_request,
                 &history.spent,
                 &amount(&run_request, &site_message.broadcast),
@@ -232,7 +232,11 @@ impl SiteContext {
         if history.has_sent(&arrays(content)) {
             return Ok(false);
         }
-        if history.is_fine_tuned && history.withheld_under.is_none() {
+        if history.decided.is_some() && !history.has_answered() {
+            // Its training was charged with the first decision.
+            return Ok(true);
+        }
+        if history.is_fine_tuned {
             let why = "a fine-tuned generator has already left for this run, and this is another one: the images or the files in state/ have changed";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }

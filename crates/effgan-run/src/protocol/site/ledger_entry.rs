@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_fl::policy::Amount;
-use effgan_fl::{Refusal, RunRequest, one_line};
+use effgan_fl::{RunRequest, one_line};
 
 use super::site_error::SiteError;
 use crate::protocol::Content;
@@ -29,10 +29,9 @@ impl RequestRecord {
     }
 
     pub(super) fn refused(self, error: &SiteError) -> Entry {
-        let Self { asked, run_request, trained } = self;
+        let Self { asked, run_request, .. } = self;
         let (refusal, why) = (error.refusal, one_line(&error.why));
-        let trained = if refusal == Refusal::Withheld { trained } else { Amount::default() };
-        Entry::Refused(Box::new(Refused { asked, refusal, why, run_request, trained }))
+        Entry::Refused(Box::new(Refused { asked, refusal, why, run_request }))
     }
 }
 

@@ -181,7 +181,6 @@ fn work(
     let Some(context) = context else { return Ok(Content::of_reply(reply).packed()) };
     let leaving = Leaving { work: &work, context, history: &history, site_message, stop };
     let reply = leaving.choose(reply, record)?;
-    work.check_time()?;
     let content = Content::of_reply(reply).packed();
     context.check_still_approved(&request)?;
     Ok(content)

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::anyhow;
-use effgan_data::Dataset;
+use effgan_data::{Dataset, by_person};
 use effgan_fl::local::LocalWork;
 use effgan_fl::message::{STEPS, Update};
 use effgan_fl::policy::{IfUnsure, OnFail, Release};
@@ -20,18 +19,20 @@ use super::ledger_entry::{RequestRecord, arrays};
 use super::site_error::{SiteError, check_leaving};
 use crate::failure::{Failure, Kind};
 use crate::protocol::Content;
-use crate::protocol::ledger::{Audited, Entry, History};
+use crate::protocol::ledger::{Audited, AuditedGenerator, Entry, History};
 use crate::scores::{Attacked, Audit, Auditor, FeatureNet, Generator, Images, MemberAudit, Share};
 
 /// Samples for each training image by which a generator is audited, but at least and at most so many in all: of few images that a generator knows by
 /// heart, each is among few samples.
 const SAMPLES_PER_IMAGE: usize = 50;
 const SAMPLES: [usize; 2] = [1_000, 10_000];
+/// Images of each kind that are compared, at most: more make the intervals no narrower than anyone needs, and the audit longer.
+const MAX_AUDITED: usize = 2_000;
 
-/// Whether the limits are kept, and otherwise what was found.
+/// Whether a generator is within the limits, and otherwise what was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
-    Kept,
+    Within,
     Unsure(String),
     Exceeded(String),
 }
@@ -58,6 +59,7 @@ impl SiteContext {
 
 impl Leaving<'_> {
     /// The reply that leaves: `reply` when its audit allows it, or one of an earlier state of its training; one that has left before leaves again.
+    /// The decision is in the ledger before it is known to anyone.
     ///
     /// # Errors
     /// What the policy does not allow; [`Refusal::Withheld`]; a file that cannot be read or written.
@@ -75,86 +77,121 @@ impl Leaving<'_> {
             return Ok(reply);
         }
         let Ok(update) = &reply.outcome else { return Ok(reply) };
-        // With the discriminator, where it was kept.
-        let latest = kept.first().filter(|kept| steps_of(kept) == steps_of(update)).unwrap_or(update);
-        let mut stays = self.audit(latest, record)?;
-        if stays.is_some() && context.policy.release.on_fail == OnFail::Earlier {
-            for earlier in kept.iter().filter(|kept| self.is_earlier(kept, update, record)) {
-                stays = self.audit(earlier, record)?;
-                if stays.is_none() {
-                    return Ok(with(&reply, earlier));
-                }
+        let (limits, mut generators) = (context.policy.release, Vec::new());
+        let mut leaves = None;
+        for candidate in self.candidates(update, &kept, record) {
+            let (may_leave, audited) = self.audit(candidate)?;
+            generators.push(audited);
+            if may_leave {
+                leaves = Some(candidate);
+                break;
             }
         }
-        stays.map_or(Ok(reply), |why| Err(SiteError::new(Refusal::Withheld, why)))
+        // A generator that takes too long to judge is not judged: a refusal that followed the decision would tell it.
+        work.check_time()?;
+        let why = generators.last().map(|generator| generator.why.clone()).unwrap_or_default();
+        let (asked, trained) = (record.asked.clone(), record.trained.clone());
+        let audited = Audited { asked, limits, leaves: leaves.is_some(), generators, trained };
+        context.ledger.append(Entry::Audited(Box::new(audited)))?;
+        match leaves {
+            None => Err(SiteError::new(Refusal::Withheld, why)),
+            Some(candidate) if steps_of(candidate) == steps_of(update) => Ok(reply),
+            Some(earlier) => {
+                let reply = with(&reply, earlier);
+                check_leaving(&context.policy, &Content::of_reply(reply.clone()))?;
+                Ok(reply)
+            }
+        }
+    }
+
+    /// What may leave, in this order: what was trained, with the discriminator where it was kept, and what was kept earlier.
+    fn candidates<'a>(&self, update: &'a Update, kept: &'a [Update], record: &RequestRecord) -> Vec<&'a Update> {
+        let latest = kept.first().filter(|kept| steps_of(kept) == steps_of(update)).unwrap_or(update);
+        let has_earlier = self.context.policy.release.on_fail == OnFail::Earlier;
+        let earlier = kept.iter().filter(|kept| has_earlier && is_earlier(kept, update, record));
+        [latest].into_iter().chain(earlier).collect()
     }
 
     fn has_sent(&self, reply: &Reply) -> bool {
         self.history.has_sent(&arrays(&Content::of_reply(reply.clone()).packed()))
     }
 
-    /// Whether what was kept may be sent in place of a fine-tuned generator: it has seen every image.
-    fn is_earlier(&self, kept: &Update, update: &Update, record: &RequestRecord) -> bool {
-        let steps = steps_of(kept);
-        let passes =
-            record.run_request.as_ref().and_then(|run_request| run_request.passes(LocalWork::Steps(steps as u32)));
-        let is_collected = self.site_message.broadcast.kind == ExchangeKind::Collect;
-        is_collected && steps < steps_of(update) && passes.is_some_and(|passes| passes >= 1.0)
-    }
-
-    /// Audits the generator of `update`, and writes into the ledger what was found. Returns why it stays; `None` when it may leave. Where training
-    /// was private, it may leave whatever was found: to withhold one would tell something about the images that no ε counts.
-    fn audit(&self, update: &Update, record: &RequestRecord) -> SiteResult<Option<String>> {
+    /// Whether the generator of `update` may leave, and what its audit found. Where training was private, it may whatever was found: to withhold
+    /// one would tell something about the images that no ε counts.
+    ///
+    /// # Errors
+    /// An audit that was interrupted, or failed where a limit depends on it.
+    fn audit(&self, update: &Update) -> SiteResult<(bool, AuditedGenerator)> {
         let limits = self.context.policy.release;
+        let is_private = self.work.request.config.privacy.is_some();
         let (seed, device) = (self.context.audit_seed()?, self.context.device().open()?);
         let audit = match self.attacked(update, seed, device) {
             Err(failure) if failure.kind() == Kind::Interrupted => return Err(failure.into()),
-            audit => audit.map_err(|failure| failure.line()),
+            Err(failure) if (limits.has_limit() || limits.require_audit) && !is_private => return Err(failure.into()),
+            Err(failure) => Err(failure.line()),
+            Ok(audit) => audit,
         };
-        let (leaves, why) = match finding(&limits, audit.as_ref().map_err(String::as_str)) {
-            Finding::Kept => (true, audit.as_ref().err().cloned().unwrap_or_default()),
+        let (may_leave, why) = match finding(&limits, audit.as_ref().map_err(String::as_str)) {
+            Finding::Within => (true, audit.as_ref().err().cloned().unwrap_or_default()),
             Finding::Unsure(why) => (limits.if_unsure == IfUnsure::Release, why),
             Finding::Exceeded(why) => (false, why),
         };
-        let leaves = leaves || self.work.request.config.privacy.is_some();
-        let (asked, steps, audit) = (record.asked.clone(), steps_of(update), audit.ok());
-        let entry = Audited { asked, steps, limits, leaves, why: why.clone(), audit };
-        self.context.ledger.append(Entry::Audited(Box::new(entry)))?;
-        Ok((!leaves).then_some(why))
+        Ok((may_leave || is_private, AuditedGenerator { steps: steps_of(update), why, audit: audit.ok() }))
     }
 
-    fn attacked(&self, update: &Update, seed: u64, device: Device) -> Result<MemberAudit, Failure> {
+    /// The audit of the generator of `update`, or why there cannot be one. Its batch-norm statistics are computed anew, as anyone can who has it:
+    /// those that it was sent with could make its samples say nothing.
+    fn attacked(&self, update: &Update, seed: u64, device: Device) -> Result<Result<MemberAudit, String>, Failure> {
         let Self { work, stop, .. } = *self;
         let (config, broadcast) = (&work.request.config, &self.site_message.broadcast);
         let (dataset, share) = (&work.images.dataset, &work.images.share);
         let (model, network) = (work.images.model(config)?, FeatureNet::without_training(dataset, device));
         let without = classes_without(dataset, &share.train);
-        let samples = |tensors| Images::Generator(Generator { model: &model, tensors, without: &without, seed });
+        let samples = |params: &Params| -> Result<Images<'_>, Failure> {
+            let tensors = recompute_statistics(&model.network, &params.under(GENERATOR), device)?;
+            Ok(Images::Generator(Generator { model: &model, tensors, without: &without, seed }))
+        };
         // In the first round, the networks that came have not seen an image.
-        let reference = (broadcast.round > 1)
-            .then(|| recompute_statistics(&model.network, &broadcast.params.under(GENERATOR), device))
-            .transpose()?;
+        let reference = (broadcast.round > 1).then(|| samples(&broadcast.params)).transpose()?;
+        let [train, held_out] = [&share.train, &share.held_out].map(|images| independent(dataset, images));
         let subset = |indices: &[u32]| Images::Subset(dataset.train.pixels(), dataset.train.shape(), indices.to_vec());
         let of_site = Share {
             name: share.name.to_string(),
-            train: subset(&share.train),
-            held_out: subset(&share.held_out),
-            samples: Some(samples(update.params.under(GENERATOR))),
+            train: subset(&train),
+            held_out: subset(&held_out),
+            samples: Some(samples(&update.params)?),
         };
         let (name, jobs, progress) = (config.name.clone(), work.settings.jobs, &|_, _| {});
-        let (shares, reference, network) = (vec![of_site], reference.map(samples), &network);
-        let samples = (SAMPLES_PER_IMAGE * work.images.share.train.len()).clamp(SAMPLES[0], SAMPLES[1]);
+        let (shares, network) = (vec![of_site], &network);
+        let samples = (SAMPLES_PER_IMAGE * train.len()).clamp(SAMPLES[0], SAMPLES[1]);
         let auditor = Auditor { name, shares, reference, network, samples, device, jobs, stop, progress };
         let Audit { mut members, notes, .. } = auditor.audit()?;
-        let found = members.pop().ok_or_else(|| Failure::data(anyhow!(notes.join("; "))))?;
+        let Some(found) = members.pop() else { return Ok(Err(notes.join("; "))) };
         let discriminator = update.params.under(DISCRIMINATOR);
         if discriminator.is_empty() {
-            return Ok(found);
+            return Ok(Ok(found));
         }
         let logits = |images: &[u32]| logits(&model, &discriminator, dataset, images, device);
-        let of_logits = membership_of_scores(Attack::Discriminator, logits(&share.train)?, logits(&share.held_out)?);
-        Ok(MemberAudit { discriminator: Some(of_logits.map_err(Failure::data)?), ..found })
+        let of_logits = membership_of_scores(Attack::Discriminator, logits(&train)?, logits(&held_out)?);
+        Ok(Ok(MemberAudit { discriminator: Some(of_logits.map_err(Failure::data)?), ..found }))
     }
+}
+
+/// At most [`MAX_AUDITED`] of `images`, evenly chosen; one of each person where the data name persons, since intervals take each image for another.
+fn independent(dataset: &Dataset, images: &[u32]) -> Vec<u32> {
+    let ones = match dataset.train.persons() {
+        Some(persons) => by_person(images, persons).into_iter().map(|images| images[0]).collect(),
+        None => images.to_vec(),
+    };
+    let step = ones.len().div_ceil(MAX_AUDITED).max(1);
+    ones.into_iter().step_by(step).collect()
+}
+
+/// Whether what was kept may leave in place of what was trained: it has seen every image.
+fn is_earlier(kept: &Update, trained: &Update, record: &RequestRecord) -> bool {
+    let steps = steps_of(kept);
+    let passes = record.run_request.as_ref().and_then(|run_request| run_request.passes(LocalWork::Steps(steps as u32)));
+    steps < steps_of(trained) && passes.is_some_and(|passes| passes >= 1.0)
 }
 
 /// `reply` with the generator of `update`.
@@ -195,7 +232,7 @@ fn finding(limits: &Release, audit: Result<&MemberAudit, &str>) -> Finding {
         Ok(audit) => audit,
         Err(why) if limits.require_audit => return Finding::Exceeded(format!("{why}, and require_audit = true")),
         Err(why) if limits.has_limit() => return Finding::Unsure(why.into()),
-        Err(_) => return Finding::Kept,
+        Err(_) => return Finding::Within,
     };
     let attacks = audit.attacks.iter().flat_map(|attacked| [area(limits, attacked), recognised(limits, attacked)]);
     attacks.chain([copies(limits, audit)]).max().expect("there is a finding about copies")
@@ -227,7 +264,7 @@ fn copies(limits: &Release, audit: &MemberAudit) -> Finding {
             "samples lie at {ratio:.3} of the distance of held-out images from the training images, and min_copy_ratio = {min}"
         )),
         None if min > 0.0 => Finding::Unsure("held-out images equal training images, so copies cannot be told".into()),
-        _ => Finding::Kept,
+        _ => Finding::Within,
     }
 }
 
@@ -238,7 +275,7 @@ fn within(max: f64, low: f64, high: f64, why: String) -> Finding {
     } else if high > max {
         Finding::Unsure(why)
     } else {
-        Finding::Kept
+        Finding::Within
     }
 }
 
@@ -271,7 +308,7 @@ mod tests {
     fn the_whole_interval_must_be_within_the_limit_and_the_worst_finding_counts() {
         let limits = Release { max_auc: 0.6, max_tpr_at_1: 0.05, min_copy_ratio: 0.5, ..Release::default() };
         let found = |auc, tpr, ratio| match finding(&limits, Ok(&audit(auc, tpr, ratio))) {
-            Finding::Kept => "kept".to_owned(),
+            Finding::Within => "kept".to_owned(),
             Finding::Unsure(why) => format!("unsure: {why}"),
             Finding::Exceeded(why) => format!("exceeded: {why}"),
         };
@@ -300,10 +337,10 @@ mod tests {
     #[test]
     fn without_limits_everything_is_kept() {
         let worst = audit([1.0, 1.0, 1.0], [0.01, 1.0, 1.0], None);
-        assert_eq!(finding(&Release::default(), Ok(&worst)), Finding::Kept);
-        assert_eq!(finding(&Release::default(), Err("too few")), Finding::Kept);
+        assert_eq!(finding(&Release::default(), Ok(&worst)), Finding::Within);
+        assert_eq!(finding(&Release::default(), Err("too few")), Finding::Within);
         let required = Release { require_audit: true, ..Release::default() };
         assert_eq!(finding(&required, Err("too few")), Finding::Exceeded("too few, and require_audit = true".into()));
-        assert_eq!(finding(&required, Ok(&worst)), Finding::Kept);
+        assert_eq!(finding(&required, Ok(&worst)), Finding::Within);
     }
 }
