@@ -5,7 +5,7 @@
 
 `audit` runs `effgan audit` on each run folder; of the members it writes the mean over them, with the 95 % interval of that mean (Student's t), and the
 `highest` end of their own intervals: a site's policy with a larger `max_auc` lets each of them leave.
-`table` prints the area under the ROC curve of each attack by the number of images and the way of training.
+`table` prints the area under the ROC curve of the attack by the nearest sample, on pixels, by the number of images and the way of training.
 """
 
 import argparse
@@ -69,20 +69,27 @@ def audit(args):
                 writer.writerow(about | shown)
 
 
+def cell(row):
+    return f"{row['auc'][:5]} ({row['auc_low'][:5]}–{row['auc_high'][:5]})" if row else ""
+
+
 def table(args):
     with args.csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    kinds = list(dict.fromkeys((row["attack"], row["space"], row["is_calibrated"]) for row in rows))
-    heads = [f"{attack}, {space}{', added' if added == 'True' else ''}" for attack, space, added in kinds]
-    print("| data set | images | trained by | of |", " | ".join(heads), "|")
-    print("| --- " * (len(heads) + 4) + "|")
-    subjects = dict.fromkeys(tuple(row[key] for key in KEYS[:5]) for row in rows)
-    for subject in sorted(subjects, key=lambda s: (s[0], int(s[1]), s[2], int(s[3] or 0), s[4])):
-        of = {(row["attack"], row["space"], row["is_calibrated"]): row for row in rows if tuple(row[key] for key in KEYS[:5]) == subject}
-        dataset, images, algorithm, epochs, whose = subject
+    print("| data set | images | trained by | average | ensemble | members | members, added | largest upper end of a member |")
+    print("| --- " * 8 + "|")
+    runs = dict.fromkeys(tuple(row[key] for key in KEYS[:4]) for row in rows)
+    for run in sorted(runs, key=lambda run: (run[0], int(run[1]), run[2], int(run[3] or 0))):
+        of_run = [row for row in rows if tuple(row[key] for key in KEYS[:4]) == run]
+        shown = {
+            (row["of"], row["is_calibrated"]): row for row in of_run if (row["attack"], row["space"]) == ("nearest-sample", "pixels")
+        }
+        wanted = [("average", "False"), ("ensemble", "False"), ("members", "False"), ("members", "True")]
+        ends = [float(row["highest"]) for row in of_run if row["highest"]]
+        dataset, images, algorithm, epochs = run
         trained = f"{algorithm}, {epochs}" if epochs else algorithm
-        cells = [of[kind]["auc"][:5] + f" ({of[kind]['auc_low'][:5]}–{of[kind]['auc_high'][:5]})" if kind in of else "" for kind in kinds]
-        print(f"| {dataset} | {images} | {trained} | {whose} | {' | '.join(cells)} |")
+        highest = f"{max(ends):.3f}" if ends else ""
+        print(f"| {dataset} | {images} | {trained} | {' | '.join(cell(shown.get(one)) for one in wanted)} | {highest} |")
 
 
 def main():

@@ -5,6 +5,7 @@
 //! round_0003+000200.safetensors        the server's state after round 3 and 200 exchanges of round 4
 //! round_0004/north.safetensors         a finished reply of the open round
 //! round_0004/north.work.safetensors    the unfinished training of a client
+//! round_0004/north.kept_0000000120.safetensors   at a site: its networks after 120 steps of its fine-tuning
 //! clients/north/round_0003.safetensors a client's state, for algorithms with client state
 //! ```
 //! Every file is [`sealed`], and its head says which run it belongs to and what it holds, so a file that is torn, edited, renamed or of

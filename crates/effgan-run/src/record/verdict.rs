@@ -161,7 +161,9 @@ impl<'a> Seen<'a> {
         (!names.is_empty()).then(|| Verdict {
             verdict: Outcome::Memorising,
             reason: format!("{} of {asked} sites withheld their generators: {}", names.len(), names.join(", ")),
-            advice: "try fewer epochs of fine-tuning, more images per site, more of them held out, or a [privacy] table".into(),
+            advice:
+                "try fewer epochs of fine-tuning, more images per site, more of them held out, or a [privacy] table"
+                    .into(),
         })
     }
 

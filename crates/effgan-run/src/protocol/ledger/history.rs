@@ -115,7 +115,7 @@ impl History {
             .take()
             .is_some_and(|of| Exchange::of(&asked).is_some_and(|exchange| of == (asked.identity.clone(), exchange)));
         if !was_charged {
-            self.add_trained(is_this, trained);
+            self.add_trained(is_this, &trained);
         }
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
@@ -134,14 +134,14 @@ impl History {
         if is_this {
             self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
-        self.add_trained(is_this, trained);
+        self.add_trained(is_this, &trained);
         self.charged = of.map(|exchange| (asked.identity, exchange));
     }
 
-    fn add_trained(&mut self, is_this: bool, trained: Amount) {
+    fn add_trained(&mut self, is_this: bool, trained: &Amount) {
         self.has_plain_answers |= trained.steps > 0 && trained.private.is_empty();
         // What its private updates cost was counted when they began.
-        self.spend(is_this, &Amount { private: Vec::new(), ..trained });
+        self.spend(is_this, &Amount { private: Vec::new(), ..*trained });
     }
 
     fn add_private(&mut self, Began { asked, private }: Began, request: &Asked) {
