@@ -157,6 +157,13 @@ pub struct Update {
     pub metrics: Numbers,
 }
 
+impl Update {
+    /// The number of training steps that the client did.
+    pub fn steps(&self) -> u64 {
+        self.metrics.get(STEPS).copied().unwrap_or_default() as u64
+    }
+}
+
 /// Usable replies in the order of the clients' names, one at a time: their tensors have the names and shapes that the algorithm
 /// [expects](crate::Algorithm::expects), and all values are finite.
 pub type Replies<'a> = dyn Iterator<Item = Result<(ClientName, Update)>> + Send + 'a;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Checkpoints, RunId, list, make_folder, remove, round_name};
 use crate::Result;
 use crate::loss_history::LossHistory;
-use crate::message::{ExchangeId, Numbers, STEPS, Update};
+use crate::message::{ExchangeId, Numbers, Update};
 use crate::reply::{Place, Reply};
 use crate::state::ClientState;
 use crate::step_observer::TrainingState;
@@ -127,7 +127,7 @@ impl Checkpoints {
         let head =
             KeptHead { asked: self.asked(exchange, client), num_examples: *num_examples, metrics: metrics.clone() };
         make_folder(&self.folder_of(exchange))?;
-        let file = format!("{client}{KEPT}{:010}.safetensors", steps_of(update));
+        let file = format!("{client}{KEPT}{:010}.safetensors", update.steps());
         Ok(sealed::save(&self.folder_of(exchange).join(file), &head, params)?)
     }
 
@@ -142,7 +142,7 @@ impl Checkpoints {
                 kept.push(Update { params, num_examples: head.num_examples, metrics: head.metrics });
             }
         }
-        kept.sort_by_key(|update| std::cmp::Reverse(steps_of(update)));
+        kept.sort_by_key(|update| std::cmp::Reverse(update.steps()));
         Ok(kept)
     }
 
@@ -241,10 +241,6 @@ impl Checkpoints {
     fn training_file(&self, exchange: ExchangeId, client: &ClientName) -> PathBuf {
         self.folder_of(exchange).join(format!("{client}.work.safetensors"))
     }
-}
-
-fn steps_of(update: &Update) -> u64 {
-    update.metrics.get(STEPS).copied().unwrap_or_default() as u64
 }
 
 fn with_losses(mut params: Params, steps: &LossHistory) -> Params {

@@ -8,6 +8,7 @@ use effgan_fl::Ensemble;
 use effgan_fl::ensemble::{Member, Selection};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::scored_images::Images;
 use crate::failure::{Failure, Result};
@@ -75,12 +76,8 @@ fn subset(dataset: &Dataset, indices: Vec<u32>) -> Images<'_> {
 /// # Errors
 /// When the file cannot be read, or `dataset` has other images than the run: which of them trained would then be told wrongly.
 pub fn read_partition(folder: &Path, dataset: &Dataset) -> Result<Partition> {
-    let read = |name: &str| read_file(&folder.join(name), MAX_BYTES);
-    let files = || -> anyhow::Result<(Partition, Recorded)> {
-        Ok((serde_json::from_slice(&read("partition.json")?)?, serde_json::from_slice(&read("run.json")?)?))
-    };
-    let (partition, recorded) =
-        files().with_context(|| format!("reading {}", folder.display())).map_err(Failure::data)?;
+    let partition: Partition = read(&folder.join("partition.json"))?;
+    let recorded: Recorded = read(&folder.join("run.json"))?;
     let mut images = partition.clients.iter().flat_map(|share| share.train.iter().chain(&share.held_out));
     let are_there = images.all(|&image| (image as usize) < dataset.num_assigned());
     if are_there && recorded.dataset.sha256.is_none_or(|sha256| sha256 == data_hash(dataset, &partition)) {
@@ -91,6 +88,14 @@ pub fn read_partition(folder: &Path, dataset: &Dataset) -> Result<Partition> {
         dataset.name,
         folder.display()
     )))
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let parsed = read_file(file, MAX_BYTES).map_err(anyhow::Error::from);
+    let parsed = parsed.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+    parsed
+        .with_context(|| format!("{} is damaged or not of a run; restore the run's folder", file.display()))
+        .map_err(Failure::data)
 }
 
 /// What `run.json` says of the images.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use effgan_data::{Dataset, by_person};
 use effgan_fl::local::LocalWork;
-use effgan_fl::message::{STEPS, Update};
+use effgan_fl::message::Update;
 use effgan_fl::policy::{IfUnsure, OnFail, Release};
 use effgan_fl::{ExchangeKind, Refusal, Reply, SiteMessage};
 use effgan_metrics::{Attack, Membership, Memorisation, membership_of_scores};
@@ -87,15 +87,18 @@ impl Leaving<'_> {
                 break;
             }
         }
-        // A generator that takes too long to judge is not judged: a refusal that followed the decision would tell it.
-        work.check_time()?;
+        // A generator that takes too long to judge is not judged: a refusal that followed the decision would tell it. Of private training there is
+        // nothing to tell, and no audit may keep its answer back.
+        if !self.is_private() {
+            work.check_time()?;
+        }
         let why = generators.last().map(|generator| generator.why.clone()).unwrap_or_default();
         let (asked, trained) = (record.asked.clone(), record.trained.clone());
         let audited = Audited { asked, limits, leaves: leaves.is_some(), generators, trained };
         context.ledger.append(Entry::Audited(Box::new(audited)))?;
         match leaves {
             None => Err(SiteError::new(Refusal::Withheld, why)),
-            Some(candidate) if steps_of(candidate) == steps_of(update) => Ok(reply),
+            Some(candidate) if candidate.steps() == update.steps() => Ok(reply),
             Some(earlier) => {
                 let reply = with(&reply, earlier);
                 check_leaving(&context.policy, &Content::of_reply(reply.clone()))?;
@@ -106,10 +109,14 @@ impl Leaving<'_> {
 
     /// What may leave, in this order: what was trained, with the discriminator where it was kept, and what was kept earlier.
     fn candidates<'a>(&self, update: &'a Update, kept: &'a [Update], record: &RequestRecord) -> Vec<&'a Update> {
-        let latest = kept.first().filter(|kept| steps_of(kept) == steps_of(update)).unwrap_or(update);
+        let latest = kept.first().filter(|kept| kept.steps() == update.steps()).unwrap_or(update);
         let has_earlier = self.context.policy.release.on_fail == OnFail::Earlier;
         let earlier = kept.iter().filter(|kept| has_earlier && is_earlier(kept, update, record));
         [latest].into_iter().chain(earlier).collect()
+    }
+
+    fn is_private(&self) -> bool {
+        self.work.request.config.privacy.is_some()
     }
 
     fn has_sent(&self, reply: &Reply) -> bool {
@@ -123,7 +130,7 @@ impl Leaving<'_> {
     /// An audit that was interrupted, or failed where a limit depends on it.
     fn audit(&self, update: &Update) -> SiteResult<(bool, AuditedGenerator)> {
         let limits = self.context.policy.release;
-        let is_private = self.work.request.config.privacy.is_some();
+        let is_private = self.is_private();
         let (seed, device) = (self.context.audit_seed()?, self.context.device().open()?);
         let audit = match self.attacked(update, seed, device) {
             Err(failure) if failure.kind() == Kind::Interrupted => return Err(failure.into()),
@@ -136,7 +143,7 @@ impl Leaving<'_> {
             Finding::Unsure(why) => (limits.if_unsure == IfUnsure::Release, why),
             Finding::Exceeded(why) => (false, why),
         };
-        Ok((may_leave || is_private, AuditedGenerator { steps: steps_of(update), why, audit: audit.ok() }))
+        Ok((may_leave || is_private, AuditedGenerator { steps: update.steps(), why, audit: audit.ok() }))
     }
 
     /// The audit of the generator of `update`, or why there cannot be one. Its batch-norm statistics are computed anew, as anyone can who has it:
@@ -189,9 +196,9 @@ fn independent(dataset: &Dataset, images: &[u32]) -> Vec<u32> {
 
 /// Whether what was kept may leave in place of what was trained: it has seen every image.
 fn is_earlier(kept: &Update, trained: &Update, record: &RequestRecord) -> bool {
-    let steps = steps_of(kept);
+    let steps = kept.steps();
     let passes = record.run_request.as_ref().and_then(|run_request| run_request.passes(LocalWork::Steps(steps as u32)));
-    steps < steps_of(trained) && passes.is_some_and(|passes| passes >= 1.0)
+    steps < trained.steps() && passes.is_some_and(|passes| passes >= 1.0)
 }
 
 /// `reply` with the generator of `update`.
@@ -200,10 +207,6 @@ fn with(reply: &Reply, update: &Update) -> Reply {
     let params = update.params.under(GENERATOR).named_under(GENERATOR);
     reply.outcome = Ok(Update { params, ..update.clone() });
     reply
-}
-
-fn steps_of(update: &Update) -> u64 {
-    update.metrics.get(STEPS).copied().unwrap_or_default() as u64
 }
 
 /// The classes that none of `images` is of.
@@ -239,41 +242,40 @@ fn finding(limits: &Release, audit: Result<&MemberAudit, &str>) -> Finding {
 }
 
 fn area(limits: &Release, attacked: &Attacked) -> Finding {
-    let (Membership { auc, auc_low, auc_high, .. }, max) = (&attacked.membership, limits.max_auc);
-    let what = format!(
+    let Membership { auc, auc_low, auc_high, .. } = &attacked.membership;
+    let found = format!(
         "{attacked} tells training images from held-out ones with an area of {auc:.3} ({auc_low:.3} to {auc_high:.3})"
     );
-    within(max, *auc_low, *auc_high, format!("{what}, and max_auc = {max}"))
+    interval(found, [*auc_low, *auc_high], ("max_auc", limits.max_auc))
 }
 
 fn recognised(limits: &Release, attacked: &Attacked) -> Finding {
-    let (Membership { fpr, tpr, tpr_low, tpr_high, .. }, max) = (&attacked.membership, limits.max_tpr_at_1);
-    let why = format!(
-        "{attacked} recognises {tpr:.3} ({tpr_low:.3} to {tpr_high:.3}) of the training images and mistakes {fpr} of the held-out ones, and \
-         max_tpr_at_1 = {max}"
+    let Membership { fpr, tpr, tpr_low, tpr_high, .. } = &attacked.membership;
+    let found = format!(
+        "{attacked} recognises {tpr:.3} ({tpr_low:.3} to {tpr_high:.3}) of the training images where it mistakes {fpr} of the held-out ones"
     );
     // With fewer held-out images more of them are mistaken, by whom more are recognised than by one in a hundred.
     let low = if *fpr > 0.01 { 0.0 } else { *tpr_low };
-    within(max, low, *tpr_high, why)
+    interval(found, [low, *tpr_high], ("max_tpr_at_1", limits.max_tpr_at_1))
 }
 
 fn copies(limits: &Release, audit: &MemberAudit) -> Finding {
     let min = limits.min_copy_ratio;
     match &audit.copies {
         Some(Memorisation { ratio, .. }) if *ratio < min => Finding::Exceeded(format!(
-            "samples lie at {ratio:.3} of the distance of held-out images from the training images, and min_copy_ratio = {min}"
+            "samples lie at {ratio:.3} of the distance of held-out images from the training images, below min_copy_ratio = {min}"
         )),
         None if min > 0.0 => Finding::Unsure("held-out images equal training images, so copies cannot be told".into()),
         _ => Finding::Within,
     }
 }
 
-/// Whether an interval lies within a limit.
-fn within(max: f64, low: f64, high: f64, why: String) -> Finding {
+/// Whether an interval that was `found` lies within a limit.
+fn interval(found: String, [low, high]: [f64; 2], (key, max): (&str, f64)) -> Finding {
     if low > max {
-        Finding::Exceeded(why)
+        Finding::Exceeded(format!("{found}, beyond {key} = {max}"))
     } else if high > max {
-        Finding::Unsure(why)
+        Finding::Unsure(format!("{found}, so it cannot be told whether {key} = {max} is kept"))
     } else {
         Finding::Within
     }
@@ -316,7 +318,7 @@ mod tests {
         assert_eq!(found(auc, tpr, ratio), "kept");
         assert_eq!(
             found([0.4, 0.5, 0.61], tpr, ratio),
-            "unsure: nearest-sample on pixels tells training images from held-out ones with an area of 0.500 (0.400 to 0.610), and max_auc = 0.6"
+            "unsure: nearest-sample on pixels tells training images from held-out ones with an area of 0.500 (0.400 to 0.610), so it cannot be told whether max_auc = 0.6 is kept"
         );
         assert!(found([0.61, 0.7, 0.8], tpr, ratio).starts_with("exceeded: nearest-sample on pixels tells"));
         assert!(
@@ -328,7 +330,7 @@ mod tests {
         assert!(found(auc, [0.1, 0.2, 0.4], ratio).starts_with("unsure: nearest-sample on pixels recognises"));
         assert_eq!(
             found(auc, tpr, Some(0.4)),
-            "exceeded: samples lie at 0.400 of the distance of held-out images from the training images, and min_copy_ratio = 0.5"
+            "exceeded: samples lie at 0.400 of the distance of held-out images from the training images, below min_copy_ratio = 0.5"
         );
         assert!(found(auc, tpr, None).starts_with("unsure: held-out images equal training images"));
         assert!(found([0.4, 0.5, 0.61], tpr, Some(0.4)).starts_with("exceeded: samples lie"));

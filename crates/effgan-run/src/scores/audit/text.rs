@@ -14,9 +14,9 @@ const BY_CHANCE: f64 = 0.025;
 impl Display for Audit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.of)?;
-        writeln!(f, "Can the images that a generator was trained on be told from images of the same clients")?;
-        writeln!(f, "that it never saw, by {} samples? Area under the ROC curve with its 95 %", self.samples)?;
-        writeln!(f, "interval: 0.5 is guessing, 1 is certainty.")?;
+        writeln!(f, "Can the images that a generator was trained on be told from images of the same")?;
+        writeln!(f, "clients that it never saw, by {} samples? Area under the ROC curve with", self.samples)?;
+        writeln!(f, "its 95 % interval: 0.5 is guessing, 1 is certainty.")?;
         let wholes = || self.average.iter().chain(&self.ensemble);
         let attacks = || wholes().chain(&self.members).flat_map(|member| &member.attacks);
         if attacks().any(|attacked| attacked.membership.is_calibrated) {

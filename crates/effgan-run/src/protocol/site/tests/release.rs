@@ -59,7 +59,7 @@ fn a_generator_that_has_learned_its_images_by_heart_stays_and_the_server_learns_
     let audit = generator.audit.as_ref().unwrap();
     assert_eq!((audit.num_train, audit.num_held_out, audited.leaves), (20, 20, false), "{audited:?}");
     assert!(audit.strongest().unwrap().membership.auc_low > 0.6, "{audit:?}");
-    assert!(generator.why.ends_with(", and max_auc = 0.6"), "{}", generator.why);
+    assert!(generator.why.ends_with(", beyond max_auc = 0.6"), "{}", generator.why);
     // The discriminator has seen nothing else, and tells still more; only the site has it.
     assert!(audit.discriminator.as_ref().unwrap().auc_low > 0.6, "{audit:?}");
     // What leaves is what leaves with any other refusal.
