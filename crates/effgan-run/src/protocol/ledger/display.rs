@@ -152,7 +152,9 @@ fn audit(Audited { leaves, generators, .. }: &Audited) -> String {
 
 fn found(AuditedGenerator { steps, why, audit }: &AuditedGenerator, leaves: bool) -> String {
     let (after, decision) = (counted(*steps, "training step"), if leaves { "leaves" } else { "stays" });
-    let Some(audit) = audit else { return format!("after {after} not audited ({why}): {decision}") };
+    let Some(audit) = audit else {
+        return format!("the generator after {after} is not audited ({why}), and {decision}");
+    };
     let interval =
         |Membership { auc, auc_low, auc_high, .. }: &Membership| format!("{auc:.3} ({auc_low:.3} to {auc_high:.3})");
     let strongest = audit.strongest().map(|attacked| {
@@ -166,11 +168,11 @@ fn found(AuditedGenerator { steps, why, audit }: &AuditedGenerator, leaves: bool
         audit.discriminator.as_ref().map(|membership| format!(", the discriminator with {}", interval(membership)));
     let because = match (leaves, why.as_str()) {
         (_, "") => String::new(),
-        (true, why) => format!(" though {why}"),
-        (false, why) => format!(" since {why}"),
+        (true, why) => format!(", though {why}"),
+        (false, why) => format!(", since {why}"),
     };
     let (strongest, discriminator) = (strongest.unwrap_or_default(), discriminator.unwrap_or_default());
-    format!("after {after} audited: {decision}{because}; {strongest}{discriminator}")
+    format!("the generator after {after} {decision}{because}; by its audit, {strongest}{discriminator}")
 }
 
 /// Private updates, in words.

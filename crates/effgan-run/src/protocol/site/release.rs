@@ -246,7 +246,7 @@ fn area(limits: &Release, attacked: &Attacked) -> Finding {
     let found = format!(
         "{attacked} tells training images from held-out ones with an area of {auc:.3} ({auc_low:.3} to {auc_high:.3})"
     );
-    interval(found, [*auc_low, *auc_high], ("max_auc", limits.max_auc))
+    interval(&found, [*auc_low, *auc_high], ("max_auc", limits.max_auc))
 }
 
 fn recognised(limits: &Release, attacked: &Attacked) -> Finding {
@@ -256,7 +256,7 @@ fn recognised(limits: &Release, attacked: &Attacked) -> Finding {
     );
     // With fewer held-out images more of them are mistaken, by whom more are recognised than by one in a hundred.
     let low = if *fpr > 0.01 { 0.0 } else { *tpr_low };
-    interval(found, [low, *tpr_high], ("max_tpr_at_1", limits.max_tpr_at_1))
+    interval(&found, [low, *tpr_high], ("max_tpr_at_1", limits.max_tpr_at_1))
 }
 
 fn copies(limits: &Release, audit: &MemberAudit) -> Finding {
@@ -271,7 +271,7 @@ fn copies(limits: &Release, audit: &MemberAudit) -> Finding {
 }
 
 /// Whether an interval that was `found` lies within a limit.
-fn interval(found: String, [low, high]: [f64; 2], (key, max): (&str, f64)) -> Finding {
+fn interval(found: &str, [low, high]: [f64; 2], (key, max): (&str, f64)) -> Finding {
     if low > max {
         Finding::Exceeded(format!("{found}, beyond {key} = {max}"))
     } else if high > max {

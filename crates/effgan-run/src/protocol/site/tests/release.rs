@@ -73,7 +73,7 @@ fn a_generator_that_has_learned_its_images_by_heart_stays_and_the_server_learns_
     let own: Vec<String> = names(&reply).into_iter().filter(|name| !repeated.words.contains_key(name)).collect();
     assert_eq!(own, ["ledger", "refused"]);
     let text = String::from_utf8(table(&kit)).unwrap();
-    assert!(text.contains("audited: stays since "), "{text}");
+    assert!(text.contains("the generator after 1500 training steps stays, since "), "{text}");
 }
 
 /// After 1,500 epochs the images are known by heart; the interval of an earlier generator still contains the limit.
@@ -201,7 +201,7 @@ fn a_generator_that_cannot_be_audited_leaves_unless_the_policy_has_a_limit_or_re
                 .contains("18 of its images trained and 18 were held out, and 20 of both are needed")
         );
         let text = String::from_utf8(table(&kit)).unwrap();
-        assert!(text.contains(" not audited (north is not audited: "), "{text}");
+        assert!(text.contains(" training step is not audited (north is not audited: "), "{text}");
     }
 }
 
